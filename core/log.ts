@@ -1,0 +1,41 @@
+/**
+ * Logging: pino behind one function. JSON lines to a file (for programs), pretty text on a terminal
+ * (for people). Messages are constant sentences; values go into fields (`repo`, `commit`, `job`,
+ * `request`, `durationMs`, `errorCode`). Child loggers carry the ids of the thing they work for.
+ */
+import pino from 'pino';
+
+export type Log = pino.Logger;
+
+export interface LogOptions {
+  /** Which part writes: coordinator, worker, cli … */
+  readonly part: string;
+  /** JSON lines go here; absent = standard error. */
+  readonly file?: string;
+  readonly level?: string;
+  /** Also write pretty text to standard error. */
+  readonly pretty?: boolean;
+}
+
+export function createLog(options: LogOptions): Log {
+  const level = options.level ?? 'info';
+  const streams: pino.StreamEntry[] = [];
+  const file = { dest: options.file ?? 2, mkdir: true, sync: false };
+  if (options.file !== undefined || !options.pretty) {
+    streams.push({ level: level as pino.Level, stream: pino.destination(file) });
+  }
+  if (options.pretty) {
+    const transport = {
+      target: 'pino-pretty',
+      options: { destination: 2, ignore: 'pid,hostname' },
+    };
+    streams.push({
+      level: level as pino.Level,
+      stream: pino.transport(transport) as pino.DestinationStream,
+    });
+  }
+  return pino({ level, base: { part: options.part, pid: process.pid } }, pino.multistream(streams));
+}
+
+/** A logger that drops everything, for tests and tools that have no log. */
+export const silentLog: Log = pino({ level: 'silent' });

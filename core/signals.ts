@@ -1,0 +1,48 @@
+/**
+ * Cancellation helpers. Every function that may wait takes `{ signal }`; these keep long-lived
+ * signals free of forgotten listeners.
+ */
+import { cancelled } from './errors.js';
+
+/**
+ * Runs `listener` once when `signal` aborts (also when it already has) and returns a function that
+ * takes the listener off again.
+ */
+export function addAbortListener(signal: AbortSignal, listener: () => void): () => void {
+  if (signal.aborted) {
+    queueMicrotask(listener);
+    return () => undefined;
+  }
+  signal.addEventListener('abort', listener, { once: true });
+  return () => signal.removeEventListener('abort', listener);
+}
+
+/** A signal that never aborts, for places that own their whole lifetime. */
+export const NEVER: AbortSignal = new AbortController().signal;
+
+/** Rejects with the signal's reason as soon as it aborts; otherwise settles as `promise` does. */
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = addAbortListener(signal, () => reject(signal.reason as Error));
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    stop();
+  }
+}
+
+/** A child controller that aborts with its parent; `dispose` unhooks it. */
+export function childController(parent: AbortSignal): AbortController & Disposable {
+  const controller = new AbortController() as AbortController & Disposable;
+  const stop = addAbortListener(parent, () => controller.abort(parent.reason));
+  controller[Symbol.dispose] = stop;
+  return controller;
+}
+
+/** The error to abort with when somebody asked for the stop; says who. */
+export function cancelledBy(who: string): Error {
+  return cancelled(`cancelled by ${who}`);
+}
