@@ -1,0 +1,159 @@
+/**
+ * What coordinator and workers say to each other about datums. Everything here is a hint or an
+ * immutable object: a message may be lost or repeated, and the same step done twice gives the same
+ * content. Formats are written down in docs/formats/work.md.
+ *
+ * Large things travel as object references (storage/refs text); messages stay near 1 KiB.
+ */
+
+/** `transform` of a pipeline as the worker needs it; names as in the pipeline spec. */
+export interface WorkTransform {
+  readonly image: string;
+  readonly cmd: readonly string[];
+  readonly stdin: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly acceptReturnCode: readonly number[];
+  readonly errCmd: readonly string[];
+  readonly errStdin: readonly string[];
+  readonly user: string;
+  readonly workingDir: string;
+}
+
+/** One per job, immutable, JSON in a blob object. */
+export interface JobSpec {
+  readonly pipeline: string;
+  readonly version: number;
+  readonly job: string;
+  /** Bytes written for this job carry this garbage-collection epoch. */
+  readonly epoch: number;
+  readonly transform: WorkTransform;
+  /** Every input name of the pipeline, for mounts made once per slot. */
+  readonly inputNames: readonly string[];
+  readonly outputRepo: string;
+  readonly outputBranch: string;
+  readonly outputCommit: string;
+  readonly specCommit: string;
+  readonly datumTries: number;
+  /** 0 = none. */
+  readonly datumTimeoutMs: number;
+  readonly memoryBytesMax?: number;
+  readonly gpus?: number;
+}
+
+export interface DatumInput {
+  readonly name: string;
+  readonly repo: string;
+  readonly branch: string;
+  readonly commit: string;
+  /** Absolute path of the match; `/` for the root. */
+  readonly path: string;
+  readonly lazy?: boolean;
+  readonly emptyFiles?: boolean;
+  /** base64 of storage's encodeNode(): the matched file or directory, by reference. */
+  readonly node: string;
+}
+
+/** One datum to run. `index` is its place in the job's enumeration and orders merged content. */
+export interface WorkDatum {
+  readonly index: number;
+  /** 64 hex digits, user visible. */
+  readonly id: string;
+  /** 68 hex digits, the skip key. */
+  readonly tag: string;
+  readonly inputs: readonly DatumInput[];
+}
+
+/** A slice `[from, to)` of a segment blob (a JSON array of WorkDatum, deflated). */
+export interface TaskMessage {
+  readonly pipeline: string;
+  readonly job: string;
+  readonly version: number;
+  /** Position in the job's deterministic task list. */
+  readonly task: number;
+  /** Raised when the owner publishes a copy of a task (straggler, lost task, restart). */
+  readonly attempt: number;
+  /** JobSpec blob. */
+  readonly spec: string;
+  /** Segment blob. */
+  readonly segment: string;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface WorkStats {
+  readonly downloadMs: number;
+  readonly processMs: number;
+  readonly uploadMs: number;
+  readonly downloadBytes: number;
+  readonly uploadBytes: number;
+}
+
+export interface DatumResult {
+  readonly index: number;
+  readonly id: string;
+  readonly tag: string;
+  readonly state: 'success' | 'failed' | 'recovered';
+  readonly tries: number;
+  readonly stats: WorkStats;
+  /** Why it failed, with exit code and the last lines it wrote; for people. */
+  readonly reason?: string;
+  /** Number of output ops with this datum's index in the task's run. */
+  readonly outputs: number;
+  /** Line range `[from, to)` in the task's log segment. */
+  readonly log?: readonly [number, number];
+}
+
+/** Details of a finished task, deflated JSON in a blob object. */
+export interface TaskDetails {
+  readonly datums: readonly DatumResult[];
+}
+
+/** What a worker publishes when a task is done; the first one per task wins. */
+export interface TaskResult {
+  readonly pipeline: string;
+  readonly job: string;
+  readonly task: number;
+  readonly attempt: number;
+  readonly worker: string;
+  /** TaskDetails blob. */
+  readonly details: string;
+  /** Run of outputs: ops `append`, `mkdir`, `graft` with seq = datum index. Absent = no output. */
+  readonly run?: string;
+  /** Some output op is a mkdir (empty directory). */
+  readonly hasMkdir?: boolean;
+  /** Log segment blob: deflated JSON lines of LogLine. */
+  readonly log?: string;
+  readonly processed: number;
+  readonly failed: number;
+  readonly recovered: number;
+  readonly stats: WorkStats;
+  readonly firstFailure?: { readonly datum: string; readonly reason: string };
+}
+
+/** One line of a datum's or worker's log. */
+export interface LogLine {
+  /** Milliseconds since the epoch. */
+  readonly ts: number;
+  readonly pipeline: string;
+  readonly job: string;
+  readonly task: number;
+  readonly attempt: number;
+  /** Line number within (task, attempt); followers drop duplicates by it. */
+  readonly line: number;
+  readonly worker: string;
+  readonly datum: string;
+  /** Written by user code (true) or by the worker about it. */
+  readonly user: boolean;
+  readonly message: string;
+  /** `path` and base64 hash of the datum's input files. */
+  readonly data?: readonly { readonly path: string; readonly hash: string }[];
+}
+
+/** Subject and stream names. Pipeline and job names are legal NATS tokens by their own rules. */
+export const STREAM_TASKS = 'TASKS';
+export const STREAM_RESULTS = 'RESULTS';
+export const taskSubject = (pipeline: string, job: string): string => `t.${pipeline}.${job}`;
+export const resultSubject = (pipeline: string, job: string): string => `r.${pipeline}.${job}`;
+export const logSubject = (pipeline: string, job: string): string => `log.${pipeline}.${job}`;
+export const cancelSubject = (job: string): string => `cancel.${job}`;
+export const statusSubject = (worker: string): string => `status.${worker}`;
