@@ -1,0 +1,123 @@
+/**
+ * The only functions that touch gRPC streams on the server (the client side is in the callers).
+ *
+ * S1  An upload that stops is not an upload that ended: `receiveStream` ends normally only when the
+ *     end is proven; a cancelled, killed or timed-out client always makes it throw.
+ * S2  Every message and the final status are delivered: writes wait for `drain`, and failures are
+ *     emitted on the call instead of destroying it.
+ */
+import type {
+  Metadata,
+  ServerDuplexStream,
+  ServerReadableStream,
+  ServerWritableStream,
+} from '@grpc/grpc-js';
+import { cancelled, deadline } from '../core/errors.js';
+import { addAbortListener } from '../core/signals.js';
+
+/** Metadata by which a client promises to mark its last message (`end` of PutFileRequest). */
+export const END_MARKER = 'tusk-end-marker';
+
+export interface ReceiveOptions<T> {
+  readonly signal: AbortSignal;
+  /** Recognises the in-band end marker; it is required when the client announced one. */
+  readonly isEnd?: (message: T) => boolean;
+}
+
+type Readable<T> = ServerReadableStream<T, unknown> | ServerDuplexStream<T, unknown>;
+
+/**
+ * The messages of a client stream. Throws CANCELLED or DEADLINE when the client went away, also
+ * when the transport made it look like an ordinary end (S1).
+ */
+export async function* receiveStream<T>(
+  call: Readable<T>,
+  options: ReceiveOptions<T>,
+): AsyncGenerator<T> {
+  const announced = call.metadata.get(END_MARKER).length > 0 && options.isEnd !== undefined;
+  let ended = false;
+  try {
+    for await (const message of call as AsyncIterable<T>) {
+      options.signal.throwIfAborted();
+      if (options.isEnd?.(message)) ended = true;
+      else yield message;
+    }
+  } catch (error) {
+    options.signal.throwIfAborted();
+    throw cancelled('the upload broke off before its end; nothing was stored', { cause: error });
+  }
+  if (announced && !ended) throw brokenOff();
+  if (!announced) await proveEnd(call);
+  options.signal.throwIfAborted();
+}
+
+/** Without a marker the end is timing: wait until a cancel that raced with it had time to show. */
+async function proveEnd<T>(call: Readable<T>): Promise<void> {
+  const until = call.getDeadline();
+  const untilMs = until instanceof Date ? until.getTime() : until;
+  if (untilMs <= Date.now()) throw deadline('the deadline passed before the upload ended');
+  call.sendMetadata(emptyMetadata(call));
+  for (let turn = 0; turn < 3; turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (call.cancelled) throw brokenOff();
+  }
+}
+
+function emptyMetadata<T>(call: Readable<T>): Metadata {
+  const metadata = call.metadata.clone();
+  for (const key of Object.keys(metadata.getMap())) metadata.remove(key);
+  return metadata;
+}
+
+function brokenOff(): Error {
+  return cancelled('the upload broke off before its end; nothing was stored');
+}
+
+/** Reads and drops what the client still sends, so that it sees our status instead of a reset. */
+export async function discardRest<T>(call: Readable<T>): Promise<void> {
+  try {
+    // The iterator was closed by the failed handler; plain flowing mode drains the rest.
+    if (call.readableEnded || call.destroyed) return;
+    await new Promise<void>((resolve) => {
+      call.once('end', resolve);
+      call.once('close', resolve);
+      call.once('cancelled', resolve);
+      call.on('data', () => undefined);
+      call.resume();
+    });
+  } catch {
+    // The client is gone; there is nobody left to tell.
+  }
+}
+
+/** Writes every item, waiting for the client to keep up; ends the call when the source ends (S2). */
+export async function sendStream<T>(
+  call: ServerWritableStream<unknown, T> | ServerDuplexStream<unknown, T>,
+  items: AsyncIterable<T>,
+  options: { readonly signal: AbortSignal },
+): Promise<void> {
+  for await (const item of items) {
+    options.signal.throwIfAborted();
+    if (!call.write(item)) await drained(call, options.signal);
+  }
+  options.signal.throwIfAborted();
+  call.end();
+}
+
+async function drained(
+  call: { once(event: 'drain', listener: () => void): unknown; off: NodeJS.EventEmitter['off'] },
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  await new Promise<void>((resolve, reject) => {
+    const onDrain = (): void => {
+      stop();
+      resolve();
+    };
+    const stop = addAbortListener(signal, () => {
+      call.off('drain', onDrain);
+      reject(signal.reason as Error);
+    });
+    call.once('drain', onDrain);
+  });
+}
