@@ -443,6 +443,11 @@ export interface PutFileRequest {
   overwriteIndex?: OverwriteIndex | undefined;
   headerRecords: number;
   delete: boolean;
+  /**
+   * Ours: set on an otherwise empty last message by clients that sent the metadata
+   * `tusk-end-marker: 1`. It proves that the upload ended on purpose and was not cut off.
+   */
+  end: boolean;
 }
 
 export interface PutFileRecord {
@@ -5056,6 +5061,7 @@ function createBasePutFileRequest(): PutFileRequest {
     overwriteIndex: undefined,
     headerRecords: 0,
     delete: false,
+    end: false,
   };
 }
 
@@ -5090,6 +5096,9 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
     }
     if (message.delete !== false) {
       writer.uint32(96).bool(message.delete);
+    }
+    if (message.end !== false) {
+      writer.uint32(8000).bool(message.end);
     }
     return writer;
   },
@@ -5187,6 +5196,14 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
             message.delete = reader.bool();
             continue;
           }
+          case 1000: {
+            if (tag !== 8000) {
+              break;
+            }
+
+            message.end = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5227,6 +5244,7 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
         ? globalThis.Number(object.header_records)
         : 0,
       delete: isSet(object.delete) ? globalThis.Boolean(object.delete) : false,
+      end: isSet(object.end) ? globalThis.Boolean(object.end) : false,
     };
   },
 
@@ -5262,6 +5280,9 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
     if (message.delete !== false) {
       obj.delete = message.delete;
     }
+    if (message.end !== false) {
+      obj.end = message.end;
+    }
     return obj;
   },
 
@@ -5282,6 +5303,7 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
       : undefined;
     message.headerRecords = object.headerRecords ?? 0;
     message.delete = object.delete ?? false;
+    message.end = object.end ?? false;
     return message;
   },
 };
