@@ -1,0 +1,98 @@
+/**
+ * Settings of a coordinator: a JSON file, checked once into one frozen object. Secrets come from
+ * the environment only and never stand in the printable part.
+ */
+import { readFileSync } from 'node:fs';
+import { invalidInput, messageOf } from '../core/errors.js';
+
+export interface CoordinatorConfig {
+  /** host:port of the gRPC server; port 0 = any free one. */
+  readonly listen: string;
+  readonly etcd: readonly string[];
+  readonly nats: string;
+  /** The NATS address workers are told, when it differs from ours. */
+  readonly natsForWorkers: string;
+  /** `dir:///abs/path` or `s3://bucket/prefix?endpoint=…`. */
+  readonly store: string;
+  readonly dataDir: string;
+  readonly logFile: string | undefined;
+  readonly logLevel: string;
+  readonly logPretty: boolean;
+  /** The port in use is written here once the server answers (JSON). */
+  readonly readyFile: string | undefined;
+}
+
+export interface CoordinatorSecrets {
+  readonly s3: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
+}
+
+const KEYS = new Set([
+  'listen',
+  'etcd',
+  'nats',
+  'natsForWorkers',
+  'store',
+  'dataDir',
+  'logFile',
+  'logLevel',
+  'logPretty',
+  'readyFile',
+]);
+
+/** Reads and checks a config file. Throws INVALID_INPUT naming the file and the setting. */
+export function loadConfig(file: string): CoordinatorConfig {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw invalidInput(`cannot read the coordinator's config ${file}: ${messageOf(error)}`);
+  }
+  return parseConfig(raw, file);
+}
+
+export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
+  if (typeof raw !== 'object' || raw === null) throw invalidInput(`${file}: not a JSON object`);
+  const settings = raw as Record<string, unknown>;
+  for (const key of Object.keys(settings)) {
+    if (!KEYS.has(key)) {
+      throw invalidInput(`${file}: unknown setting "${key}"; known are ${[...KEYS].join(', ')}`);
+    }
+  }
+  const text = (key: string, fallback?: string): string => {
+    const value = settings[key] ?? fallback;
+    if (typeof value !== 'string' || value === '') {
+      throw invalidInput(`${file}: setting "${key}" must be a non-empty string`);
+    }
+    return value;
+  };
+  const optional = (key: string): string | undefined =>
+    settings[key] === undefined ? undefined : text(key);
+  const etcd = settings['etcd'];
+  if (!Array.isArray(etcd) || etcd.length === 0 || etcd.some((url) => typeof url !== 'string')) {
+    throw invalidInput(`${file}: setting "etcd" must be a list of URLs like http://127.0.0.1:2379`);
+  }
+  return Object.freeze({
+    listen: text('listen', '127.0.0.1:30650'),
+    etcd: etcd as string[],
+    nats: text('nats'),
+    natsForWorkers: text('natsForWorkers', text('nats')),
+    store: text('store'),
+    dataDir: text('dataDir'),
+    logFile: optional('logFile'),
+    logLevel: text('logLevel', 'info'),
+    logPretty: settings['logPretty'] === true,
+    readyFile: optional('readyFile'),
+  });
+}
+
+/** Credentials of the object store, from the variables every S3 tool uses. */
+export function loadSecrets(env: NodeJS.ProcessEnv): CoordinatorSecrets {
+  const accessKeyId = env['AWS_ACCESS_KEY_ID'];
+  const secretAccessKey = env['AWS_SECRET_ACCESS_KEY'];
+  if ((accessKeyId === undefined) !== (secretAccessKey === undefined)) {
+    throw invalidInput('set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither');
+  }
+  return {
+    s3: accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey } : undefined,
+  };
+}

@@ -1,0 +1,98 @@
+/**
+ * The gRPC server of a coordinator: every v1 service, our own, standard health and reflection.
+ * Opening binds the port and proves that the HTTP/2 windows are wide; closing drains: health goes
+ * to NOT_SERVING, new calls are refused, running ones get a grace period and are then aborted.
+ */
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { loadSync } from '@grpc/proto-loader';
+import { ServerCredentials, type Server, type ServiceDefinition } from '@grpc/grpc-js';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation } from 'grpc-health-check';
+import type { Clock } from '../core/clock.js';
+import { AppError, messageOf } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { assertWindows, createWideServer } from '../proto/server.js';
+import { registerService, type Handlers } from './rpc/handler.js';
+
+export interface ServiceEntry {
+  readonly definition: ServiceDefinition;
+  readonly handlers: Handlers<unknown>;
+}
+
+export interface GrpcServer extends AsyncDisposable {
+  readonly port: number;
+  readonly host: string;
+}
+
+/** Pairs a generated service with its handlers. */
+export function service<S>(definition: ServiceDefinition, handlers: Handlers<S>): ServiceEntry {
+  return { definition, handlers: handlers as Handlers<unknown> };
+}
+
+const DRAIN_MS = 3_000;
+
+/** Binds `listen` (host:port, 0 = any) and serves. Throws UNAVAILABLE when the port is taken. */
+export async function openGrpcServer(
+  services: readonly ServiceEntry[],
+  deps: { listen: string; log: Log; clock: Clock },
+): Promise<GrpcServer> {
+  const stopping = new AbortController();
+  const server = createWideServer();
+  const rpcDeps = { log: deps.log, clock: deps.clock, stopped: stopping.signal };
+  for (const entry of services) registerService(server, entry.definition, entry.handlers, rpcDeps);
+  const health = new HealthImplementation({ '': 'SERVING' });
+  health.addToServer(server);
+  new ReflectionService(loadProtos()).addToServer(server);
+
+  const port = await bind(server, deps.listen);
+  const host = deps.listen.slice(0, deps.listen.lastIndexOf(':'));
+  await assertWindows(port, host === '0.0.0.0' || host === '[::]' ? '127.0.0.1' : host);
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    health.setStatus('', 'NOT_SERVING');
+    const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+    stopping.abort(
+      new AppError('UNAVAILABLE', 'the coordinator is stopping; try again in a moment'),
+    );
+    const grace = new AbortController();
+    await Promise.race([
+      drained,
+      deps.clock.sleep(DRAIN_MS, { signal: grace.signal }).catch(() => undefined),
+    ]);
+    grace.abort();
+    server.forceShutdown();
+  };
+  return {
+    port,
+    host,
+    [Symbol.asyncDispose]: () => (closing ??= close()),
+  };
+}
+
+async function bind(server: Server, listen: string): Promise<number> {
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) =>
+        error ? reject(error) : resolve(port),
+      );
+    });
+  } catch (error) {
+    const taken = messageOf(error).includes('EADDRINUSE');
+    const text = taken
+      ? `the address ${listen} is taken by another program; stop it or choose another with --port`
+      : `cannot listen on ${listen}: ${messageOf(error)}`;
+    throw new AppError('UNAVAILABLE', text, { cause: error });
+  }
+}
+
+/** Descriptors for server reflection, from the same files that clients generate code from. */
+function loadProtos(): ReturnType<typeof loadSync> {
+  const dir = join(dirname(fileURLToPath(import.meta.url)), '..', 'proto');
+  const files = readdirSync(dir).filter((name) => name.endsWith('.proto'));
+  return loadSync(
+    files.map((name) => join(dir, name)),
+    { includeDirs: [dir], keepCase: true },
+  );
+}
