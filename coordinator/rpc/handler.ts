@@ -95,7 +95,6 @@ function missing(method: MethodDefinition<unknown, unknown>): AnyHandler {
     throw unimplemented(`${method.path} is not built yet in this version of Tusk`);
   };
   if (!method.responseStream) return async () => fail();
-  // eslint-disable-next-line require-yield -- it only throws
   return async function* () {
     fail();
   };

@@ -586,7 +586,7 @@ export const DebugService = {
     requestSerialize: (value: ProfileRequest): Buffer => Buffer.from(ProfileRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ProfileRequest => ProfileRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   binary: {
@@ -596,7 +596,7 @@ export const DebugService = {
     requestSerialize: (value: BinaryRequest): Buffer => Buffer.from(BinaryRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): BinaryRequest => BinaryRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   dump: {
@@ -606,7 +606,7 @@ export const DebugService = {
     requestSerialize: (value: DumpRequest): Buffer => Buffer.from(DumpRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): DumpRequest => DumpRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
 } as const;

@@ -8660,7 +8660,7 @@ export const APIService = {
     requestSerialize: (value: GetFileRequest): Buffer => Buffer.from(GetFileRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetFileRequest => GetFileRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   inspectFile: {
@@ -9209,7 +9209,7 @@ export const ObjectAPIService = {
     requestSerialize: (value: Object): Buffer => Buffer.from(Object.encode(value).finish()),
     requestDeserialize: (value: Buffer): Object => Object.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   getObjects: {
@@ -9219,7 +9219,7 @@ export const ObjectAPIService = {
     requestSerialize: (value: GetObjectsRequest): Buffer => Buffer.from(GetObjectsRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetObjectsRequest => GetObjectsRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   putBlock: {
@@ -9238,7 +9238,7 @@ export const ObjectAPIService = {
     requestSerialize: (value: GetBlockRequest): Buffer => Buffer.from(GetBlockRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetBlockRequest => GetBlockRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   getBlocks: {
@@ -9248,7 +9248,7 @@ export const ObjectAPIService = {
     requestSerialize: (value: GetBlocksRequest): Buffer => Buffer.from(GetBlocksRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetBlocksRequest => GetBlocksRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   listBlock: {
@@ -9313,7 +9313,7 @@ export const ObjectAPIService = {
     requestSerialize: (value: Tag): Buffer => Buffer.from(Tag.encode(value).finish()),
     requestDeserialize: (value: Buffer): Tag => Tag.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   inspectTag: {
@@ -9368,7 +9368,7 @@ export const ObjectAPIService = {
     requestSerialize: (value: GetObjDirectRequest): Buffer => Buffer.from(GetObjDirectRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetObjDirectRequest => GetObjDirectRequest.decode(value),
     responseSerialize: (value: Buffer | undefined): Buffer =>
-      Buffer.from(BytesValue.encode({ value: value ?? new Uint8Array(0) }).finish()),
+      Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
   deleteObjDirect: {
