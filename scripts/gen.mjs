@@ -12,5 +12,8 @@ const dir = join(root, 'proto/generated');
 for (const name of readdirSync(dir)) {
   if (!name.endsWith('.ts')) continue;
   const text = readFileSync(join(dir, name), 'utf8');
-  writeFileSync(join(dir, name), text.replaceAll('value ?? new Uint8Array(0)', 'value ?? Buffer.alloc(0)'));
+  writeFileSync(
+    join(dir, name),
+    text.replaceAll('value ?? new Uint8Array(0)', 'value ?? Buffer.alloc(0)'),
+  );
 }

@@ -1,0 +1,14 @@
+import { defineConfig } from 'vitest/config';
+
+/** Servers and processes are killed, stopped and cut off; one at a time, they need the machine. */
+export default defineConfig({
+  test: {
+    include: ['test/faults/**/*.test.ts'],
+    testTimeout: 300_000,
+    hookTimeout: 120_000,
+    pool: 'forks',
+    maxWorkers: 1,
+    fileParallelism: false,
+    globalSetup: ['test/support/global-setup.ts'],
+  },
+});
