@@ -24,9 +24,13 @@ export const protobufPackage = "admin";
 
 export const protobufFileName = "admin.proto";
 
+/** Administration: the v1 wire contract. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** Nothing; kept for old clients. */
 export interface CheckAuthToken {
 }
 
+/** Identity of this installation. */
 export interface ClusterInfo {
   id: string;
   deploymentId: string;
@@ -173,8 +177,10 @@ export const ClusterInfo: MessageFns<ClusterInfo> = {
   },
 };
 
+/** Administration. Extract and restore live in package `tusk`. */
 export type APIService = typeof APIService;
 export const APIService = {
+  /** The cluster's id. */
   inspectCluster: {
     path: "/admin.API/InspectCluster" as const,
     requestStream: false as const,
@@ -187,10 +193,12 @@ export const APIService = {
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
+  /** The cluster's id. */
   inspectCluster: handleUnaryCall<Empty, ClusterInfo>;
 }
 
 export interface APIClient extends Client {
+  /** The cluster's id. */
   inspectCluster(
     request: Empty,
     callback: (error: ServiceError | null, response: ClusterInfo) => void,

@@ -24,6 +24,9 @@ export const protobufPackage = "auth";
 
 export const protobufFileName = "auth.proto";
 
+/** Access control: the v1 wire contract. Auth is not built yet; the messages are here so that clients decode. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** A role in the cluster. */
 export enum ClusterRole {
   UNDEFINED = 0,
   SUPER = 1,
@@ -59,6 +62,7 @@ export function clusterRoleToJSON(object: ClusterRole): string {
   }
 }
 
+/** Access to a repo, weakest first. */
 export enum Scope {
   NONE = 0,
   READER = 1,
@@ -100,22 +104,27 @@ export function scopeToJSON(object: Scope): string {
   }
 }
 
+/** Asks for Activate. */
 export interface ActivateRequest {
   githubToken: string;
   subject: string;
   rootToken: string;
 }
 
+/** Answer to Activate. */
 export interface ActivateResponse {
   pachToken: string;
 }
 
+/** Asks for Deactivate. */
 export interface DeactivateRequest {
 }
 
+/** Answer to Deactivate. */
 export interface DeactivateResponse {
 }
 
+/** A configured way to prove identity. */
 export interface IDProvider {
   name: string;
   description: string;
@@ -124,12 +133,14 @@ export interface IDProvider {
   oidc?: IDProvider_OIDCOptions | undefined;
 }
 
+/** Settings of a SAML provider. */
 export interface IDProvider_SAMLOptions {
   metadataUrl: string;
   metadataXml: Buffer;
   groupAttribute: string;
 }
 
+/** Settings of an OpenID Connect provider. */
 export interface IDProvider_OIDCOptions {
   issuer: string;
   clientId: string;
@@ -139,15 +150,18 @@ export interface IDProvider_OIDCOptions {
   ignoreEmailVerified: boolean;
 }
 
+/** GitHub as provider; no settings. */
 export interface IDProvider_GitHubOptions {
 }
 
+/** How identities are proven. */
 export interface AuthConfig {
   liveConfigVersion: number;
   idProviders: IDProvider[];
   samlSvcOptions?: AuthConfig_SAMLServiceOptions | undefined;
 }
 
+/** Settings of our side of SAML. */
 export interface AuthConfig_SAMLServiceOptions {
   acsUrl: string;
   metadataUrl: string;
@@ -156,27 +170,34 @@ export interface AuthConfig_SAMLServiceOptions {
   debugLogging: boolean;
 }
 
+/** Asks for Get Configuration. */
 export interface GetConfigurationRequest {
 }
 
+/** Answer to Get Configuration. */
 export interface GetConfigurationResponse {
   configuration?: AuthConfig | undefined;
 }
 
+/** Asks for Set Configuration. */
 export interface SetConfigurationRequest {
   configuration?: AuthConfig | undefined;
 }
 
+/** Answer to Set Configuration. */
 export interface SetConfigurationResponse {
 }
 
+/** Roles a principal holds in the cluster. */
 export interface ClusterRoles {
   roles: ClusterRole[];
 }
 
+/** Asks for Get Cluster Role Bindings. */
 export interface GetClusterRoleBindingsRequest {
 }
 
+/** Answer to Get Cluster Role Bindings. */
 export interface GetClusterRoleBindingsResponse {
   bindings: { [key: string]: ClusterRoles };
 }
@@ -186,39 +207,48 @@ export interface GetClusterRoleBindingsResponse_BindingsEntry {
   value?: ClusterRoles | undefined;
 }
 
+/** Asks for Modify Cluster Role Binding. */
 export interface ModifyClusterRoleBindingRequest {
   principal: string;
   roles?: ClusterRoles | undefined;
 }
 
+/** Answer to Modify Cluster Role Binding. */
 export interface ModifyClusterRoleBindingResponse {
 }
 
+/** Asks for Get Admins. */
 export interface GetAdminsRequest {
 }
 
+/** Answer to Get Admins. */
 export interface GetAdminsResponse {
   admins: string[];
 }
 
+/** Asks for Modify Admins. */
 export interface ModifyAdminsRequest {
   add: string[];
   remove: string[];
 }
 
+/** Answer to Modify Admins. */
 export interface ModifyAdminsResponse {
 }
 
+/** What a one-time password stands for. */
 export interface OTPInfo {
   subject: string;
   sessionExpiration?: Timestamp | undefined;
 }
 
+/** What a session token stands for. */
 export interface TokenInfo {
   subject: string;
   source: TokenInfo_TokenSource;
 }
 
+/** How a token was made. */
 export enum TokenInfo_TokenSource {
   INVALID = 0,
   AUTHENTICATE = 1,
@@ -254,6 +284,7 @@ export function tokenInfo_TokenSourceToJSON(object: TokenInfo_TokenSource): stri
   }
 }
 
+/** Asks for Authenticate. */
 export interface AuthenticateRequest {
   githubToken: string;
   oneTimePassword: string;
@@ -261,13 +292,16 @@ export interface AuthenticateRequest {
   idToken: string;
 }
 
+/** Answer to Authenticate. */
 export interface AuthenticateResponse {
   pachToken: string;
 }
 
+/** Asks for Who Am I. */
 export interface WhoAmIRequest {
 }
 
+/** Answer to Who Am I. */
 export interface WhoAmIResponse {
   username: string;
   isAdmin: boolean;
@@ -275,6 +309,7 @@ export interface WhoAmIResponse {
   clusterRoles?: ClusterRoles | undefined;
 }
 
+/** Who may do what with a repo. */
 export interface ACL {
   entries: { [key: string]: Scope };
 }
@@ -284,6 +319,7 @@ export interface ACL_EntriesEntry {
   value: Scope;
 }
 
+/** A set of users. */
 export interface Users {
   usernames: { [key: string]: boolean };
 }
@@ -293,6 +329,7 @@ export interface Users_UsernamesEntry {
   value: boolean;
 }
 
+/** A set of groups. */
 export interface Groups {
   groups: { [key: string]: boolean };
 }
@@ -302,154 +339,189 @@ export interface Groups_GroupsEntry {
   value: boolean;
 }
 
+/** Asks for Authorize. */
 export interface AuthorizeRequest {
   repo: string;
   scope: Scope;
 }
 
+/** Answer to Authorize. */
 export interface AuthorizeResponse {
   authorized: boolean;
 }
 
+/** Asks for Get Scope. */
 export interface GetScopeRequest {
   username: string;
   repos: string[];
 }
 
+/** Answer to Get Scope. */
 export interface GetScopeResponse {
   scopes: Scope[];
 }
 
+/** Asks for Set Scope. */
 export interface SetScopeRequest {
   username: string;
   repo: string;
   scope: Scope;
 }
 
+/** Answer to Set Scope. */
 export interface SetScopeResponse {
 }
 
+/** Asks for Get ACL. */
 export interface GetACLRequest {
   repo: string;
 }
 
+/** One principal and its access. */
 export interface ACLEntry {
   username: string;
   scope: Scope;
 }
 
+/** Answer to Get ACL. */
 export interface GetACLResponse {
   entries: ACLEntry[];
   robotEntries: ACLEntry[];
 }
 
+/** Asks for Set ACL. */
 export interface SetACLRequest {
   repo: string;
   entries: ACLEntry[];
 }
 
+/** Answer to Set ACL. */
 export interface SetACLResponse {
 }
 
+/** State of a login under way. */
 export interface SessionInfo {
   nonce: string;
   email: string;
   conversionErr: boolean;
 }
 
+/** Asks for Get OIDCLogin. */
 export interface GetOIDCLoginRequest {
 }
 
+/** Answer to Get OIDCLogin. */
 export interface GetOIDCLoginResponse {
   loginUrl: string;
   state: string;
 }
 
+/** Asks for Get Auth Token. */
 export interface GetAuthTokenRequest {
   subject: string;
   ttl: number;
 }
 
+/** Answer to Get Auth Token. */
 export interface GetAuthTokenResponse {
   token: string;
   subject: string;
 }
 
+/** Asks for Extend Auth Token. */
 export interface ExtendAuthTokenRequest {
   token: string;
   ttl: number;
 }
 
+/** Answer to Extend Auth Token. */
 export interface ExtendAuthTokenResponse {
 }
 
+/** Asks for Revoke Auth Token. */
 export interface RevokeAuthTokenRequest {
   token: string;
 }
 
+/** Answer to Revoke Auth Token. */
 export interface RevokeAuthTokenResponse {
 }
 
+/** Asks for Set Groups For User. */
 export interface SetGroupsForUserRequest {
   username: string;
   groups: string[];
 }
 
+/** Answer to Set Groups For User. */
 export interface SetGroupsForUserResponse {
 }
 
+/** Asks for Modify Members. */
 export interface ModifyMembersRequest {
   group: string;
   add: string[];
   remove: string[];
 }
 
+/** Answer to Modify Members. */
 export interface ModifyMembersResponse {
 }
 
+/** Asks for Get Groups. */
 export interface GetGroupsRequest {
   username: string;
 }
 
+/** Answer to Get Groups. */
 export interface GetGroupsResponse {
   groups: string[];
 }
 
+/** Asks for Get Users. */
 export interface GetUsersRequest {
   group: string;
 }
 
+/** Answer to Get Users. */
 export interface GetUsersResponse {
   usernames: string[];
 }
 
+/** Asks for Get One Time Password. */
 export interface GetOneTimePasswordRequest {
   subject: string;
   ttl: number;
 }
 
+/** Answer to Get One Time Password. */
 export interface GetOneTimePasswordResponse {
   code: string;
   otpExpiration?: Timestamp | undefined;
 }
 
+/** A token by its hash. */
 export interface HashedAuthToken {
   hashedToken: string;
   tokenInfo?: TokenInfo | undefined;
   expiration?: Timestamp | undefined;
 }
 
+/** Asks for Extract Auth Tokens. */
 export interface ExtractAuthTokensRequest {
 }
 
+/** Answer to Extract Auth Tokens. */
 export interface ExtractAuthTokensResponse {
   tokens: HashedAuthToken[];
 }
 
+/** Asks for Restore Auth Token. */
 export interface RestoreAuthTokenRequest {
   token?: HashedAuthToken | undefined;
 }
 
+/** Answer to Restore Auth Token. */
 export interface RestoreAuthTokenResponse {
 }
 
@@ -6195,8 +6267,10 @@ export const RestoreAuthTokenResponse: MessageFns<RestoreAuthTokenResponse> = {
   },
 };
 
+/** Access control. Every rpc answers that auth is not activated until it is built. */
 export type APIService = typeof APIService;
 export const APIService = {
+  /** Not activated yet. */
   activate: {
     path: "/auth.API/Activate" as const,
     requestStream: false as const,
@@ -6206,6 +6280,7 @@ export const APIService = {
     responseSerialize: (value: ActivateResponse): Buffer => Buffer.from(ActivateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ActivateResponse => ActivateResponse.decode(value),
   },
+  /** Not activated yet. */
   deactivate: {
     path: "/auth.API/Deactivate" as const,
     requestStream: false as const,
@@ -6215,6 +6290,7 @@ export const APIService = {
     responseSerialize: (value: DeactivateResponse): Buffer => Buffer.from(DeactivateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeactivateResponse => DeactivateResponse.decode(value),
   },
+  /** Not activated yet. */
   getConfiguration: {
     path: "/auth.API/GetConfiguration" as const,
     requestStream: false as const,
@@ -6226,6 +6302,7 @@ export const APIService = {
       Buffer.from(GetConfigurationResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetConfigurationResponse => GetConfigurationResponse.decode(value),
   },
+  /** Not activated yet. */
   setConfiguration: {
     path: "/auth.API/SetConfiguration" as const,
     requestStream: false as const,
@@ -6237,6 +6314,7 @@ export const APIService = {
       Buffer.from(SetConfigurationResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetConfigurationResponse => SetConfigurationResponse.decode(value),
   },
+  /** Not activated yet. */
   getAdmins: {
     path: "/auth.API/GetAdmins" as const,
     requestStream: false as const,
@@ -6246,6 +6324,7 @@ export const APIService = {
     responseSerialize: (value: GetAdminsResponse): Buffer => Buffer.from(GetAdminsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetAdminsResponse => GetAdminsResponse.decode(value),
   },
+  /** Not activated yet. */
   modifyAdmins: {
     path: "/auth.API/ModifyAdmins" as const,
     requestStream: false as const,
@@ -6256,6 +6335,7 @@ export const APIService = {
       Buffer.from(ModifyAdminsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ModifyAdminsResponse => ModifyAdminsResponse.decode(value),
   },
+  /** Not activated yet. */
   getClusterRoleBindings: {
     path: "/auth.API/GetClusterRoleBindings" as const,
     requestStream: false as const,
@@ -6268,6 +6348,7 @@ export const APIService = {
     responseDeserialize: (value: Buffer): GetClusterRoleBindingsResponse =>
       GetClusterRoleBindingsResponse.decode(value),
   },
+  /** Not activated yet. */
   modifyClusterRoleBinding: {
     path: "/auth.API/ModifyClusterRoleBinding" as const,
     requestStream: false as const,
@@ -6281,6 +6362,7 @@ export const APIService = {
     responseDeserialize: (value: Buffer): ModifyClusterRoleBindingResponse =>
       ModifyClusterRoleBindingResponse.decode(value),
   },
+  /** Not activated yet. */
   authenticate: {
     path: "/auth.API/Authenticate" as const,
     requestStream: false as const,
@@ -6291,6 +6373,7 @@ export const APIService = {
       Buffer.from(AuthenticateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AuthenticateResponse => AuthenticateResponse.decode(value),
   },
+  /** Not activated yet. */
   authorize: {
     path: "/auth.API/Authorize" as const,
     requestStream: false as const,
@@ -6300,6 +6383,7 @@ export const APIService = {
     responseSerialize: (value: AuthorizeResponse): Buffer => Buffer.from(AuthorizeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AuthorizeResponse => AuthorizeResponse.decode(value),
   },
+  /** Not activated yet. */
   whoAmI: {
     path: "/auth.API/WhoAmI" as const,
     requestStream: false as const,
@@ -6309,6 +6393,7 @@ export const APIService = {
     responseSerialize: (value: WhoAmIResponse): Buffer => Buffer.from(WhoAmIResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WhoAmIResponse => WhoAmIResponse.decode(value),
   },
+  /** Not activated yet. */
   getScope: {
     path: "/auth.API/GetScope" as const,
     requestStream: false as const,
@@ -6318,6 +6403,7 @@ export const APIService = {
     responseSerialize: (value: GetScopeResponse): Buffer => Buffer.from(GetScopeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetScopeResponse => GetScopeResponse.decode(value),
   },
+  /** Not activated yet. */
   setScope: {
     path: "/auth.API/SetScope" as const,
     requestStream: false as const,
@@ -6327,6 +6413,7 @@ export const APIService = {
     responseSerialize: (value: SetScopeResponse): Buffer => Buffer.from(SetScopeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetScopeResponse => SetScopeResponse.decode(value),
   },
+  /** Not activated yet. */
   getAcl: {
     path: "/auth.API/GetACL" as const,
     requestStream: false as const,
@@ -6336,6 +6423,7 @@ export const APIService = {
     responseSerialize: (value: GetACLResponse): Buffer => Buffer.from(GetACLResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetACLResponse => GetACLResponse.decode(value),
   },
+  /** Not activated yet. */
   setAcl: {
     path: "/auth.API/SetACL" as const,
     requestStream: false as const,
@@ -6345,6 +6433,7 @@ export const APIService = {
     responseSerialize: (value: SetACLResponse): Buffer => Buffer.from(SetACLResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetACLResponse => SetACLResponse.decode(value),
   },
+  /** Not activated yet. */
   getOidcLogin: {
     path: "/auth.API/GetOIDCLogin" as const,
     requestStream: false as const,
@@ -6355,6 +6444,7 @@ export const APIService = {
       Buffer.from(GetOIDCLoginResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetOIDCLoginResponse => GetOIDCLoginResponse.decode(value),
   },
+  /** Not activated yet. */
   getAuthToken: {
     path: "/auth.API/GetAuthToken" as const,
     requestStream: false as const,
@@ -6365,6 +6455,7 @@ export const APIService = {
       Buffer.from(GetAuthTokenResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetAuthTokenResponse => GetAuthTokenResponse.decode(value),
   },
+  /** Not activated yet. */
   extendAuthToken: {
     path: "/auth.API/ExtendAuthToken" as const,
     requestStream: false as const,
@@ -6376,6 +6467,7 @@ export const APIService = {
       Buffer.from(ExtendAuthTokenResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExtendAuthTokenResponse => ExtendAuthTokenResponse.decode(value),
   },
+  /** Not activated yet. */
   revokeAuthToken: {
     path: "/auth.API/RevokeAuthToken" as const,
     requestStream: false as const,
@@ -6387,6 +6479,7 @@ export const APIService = {
       Buffer.from(RevokeAuthTokenResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RevokeAuthTokenResponse => RevokeAuthTokenResponse.decode(value),
   },
+  /** Not activated yet. */
   setGroupsForUser: {
     path: "/auth.API/SetGroupsForUser" as const,
     requestStream: false as const,
@@ -6398,6 +6491,7 @@ export const APIService = {
       Buffer.from(SetGroupsForUserResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetGroupsForUserResponse => SetGroupsForUserResponse.decode(value),
   },
+  /** Not activated yet. */
   modifyMembers: {
     path: "/auth.API/ModifyMembers" as const,
     requestStream: false as const,
@@ -6408,6 +6502,7 @@ export const APIService = {
       Buffer.from(ModifyMembersResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ModifyMembersResponse => ModifyMembersResponse.decode(value),
   },
+  /** Not activated yet. */
   getGroups: {
     path: "/auth.API/GetGroups" as const,
     requestStream: false as const,
@@ -6417,6 +6512,7 @@ export const APIService = {
     responseSerialize: (value: GetGroupsResponse): Buffer => Buffer.from(GetGroupsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetGroupsResponse => GetGroupsResponse.decode(value),
   },
+  /** Not activated yet. */
   getUsers: {
     path: "/auth.API/GetUsers" as const,
     requestStream: false as const,
@@ -6426,6 +6522,7 @@ export const APIService = {
     responseSerialize: (value: GetUsersResponse): Buffer => Buffer.from(GetUsersResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetUsersResponse => GetUsersResponse.decode(value),
   },
+  /** Not activated yet. */
   getOneTimePassword: {
     path: "/auth.API/GetOneTimePassword" as const,
     requestStream: false as const,
@@ -6437,6 +6534,7 @@ export const APIService = {
       Buffer.from(GetOneTimePasswordResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetOneTimePasswordResponse => GetOneTimePasswordResponse.decode(value),
   },
+  /** Not activated yet. */
   extractAuthTokens: {
     path: "/auth.API/ExtractAuthTokens" as const,
     requestStream: false as const,
@@ -6448,6 +6546,7 @@ export const APIService = {
       Buffer.from(ExtractAuthTokensResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExtractAuthTokensResponse => ExtractAuthTokensResponse.decode(value),
   },
+  /** Not activated yet. */
   restoreAuthToken: {
     path: "/auth.API/RestoreAuthToken" as const,
     requestStream: false as const,
@@ -6462,35 +6561,62 @@ export const APIService = {
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
+  /** Not activated yet. */
   activate: handleUnaryCall<ActivateRequest, ActivateResponse>;
+  /** Not activated yet. */
   deactivate: handleUnaryCall<DeactivateRequest, DeactivateResponse>;
+  /** Not activated yet. */
   getConfiguration: handleUnaryCall<GetConfigurationRequest, GetConfigurationResponse>;
+  /** Not activated yet. */
   setConfiguration: handleUnaryCall<SetConfigurationRequest, SetConfigurationResponse>;
+  /** Not activated yet. */
   getAdmins: handleUnaryCall<GetAdminsRequest, GetAdminsResponse>;
+  /** Not activated yet. */
   modifyAdmins: handleUnaryCall<ModifyAdminsRequest, ModifyAdminsResponse>;
+  /** Not activated yet. */
   getClusterRoleBindings: handleUnaryCall<GetClusterRoleBindingsRequest, GetClusterRoleBindingsResponse>;
+  /** Not activated yet. */
   modifyClusterRoleBinding: handleUnaryCall<ModifyClusterRoleBindingRequest, ModifyClusterRoleBindingResponse>;
+  /** Not activated yet. */
   authenticate: handleUnaryCall<AuthenticateRequest, AuthenticateResponse>;
+  /** Not activated yet. */
   authorize: handleUnaryCall<AuthorizeRequest, AuthorizeResponse>;
+  /** Not activated yet. */
   whoAmI: handleUnaryCall<WhoAmIRequest, WhoAmIResponse>;
+  /** Not activated yet. */
   getScope: handleUnaryCall<GetScopeRequest, GetScopeResponse>;
+  /** Not activated yet. */
   setScope: handleUnaryCall<SetScopeRequest, SetScopeResponse>;
+  /** Not activated yet. */
   getAcl: handleUnaryCall<GetACLRequest, GetACLResponse>;
+  /** Not activated yet. */
   setAcl: handleUnaryCall<SetACLRequest, SetACLResponse>;
+  /** Not activated yet. */
   getOidcLogin: handleUnaryCall<GetOIDCLoginRequest, GetOIDCLoginResponse>;
+  /** Not activated yet. */
   getAuthToken: handleUnaryCall<GetAuthTokenRequest, GetAuthTokenResponse>;
+  /** Not activated yet. */
   extendAuthToken: handleUnaryCall<ExtendAuthTokenRequest, ExtendAuthTokenResponse>;
+  /** Not activated yet. */
   revokeAuthToken: handleUnaryCall<RevokeAuthTokenRequest, RevokeAuthTokenResponse>;
+  /** Not activated yet. */
   setGroupsForUser: handleUnaryCall<SetGroupsForUserRequest, SetGroupsForUserResponse>;
+  /** Not activated yet. */
   modifyMembers: handleUnaryCall<ModifyMembersRequest, ModifyMembersResponse>;
+  /** Not activated yet. */
   getGroups: handleUnaryCall<GetGroupsRequest, GetGroupsResponse>;
+  /** Not activated yet. */
   getUsers: handleUnaryCall<GetUsersRequest, GetUsersResponse>;
+  /** Not activated yet. */
   getOneTimePassword: handleUnaryCall<GetOneTimePasswordRequest, GetOneTimePasswordResponse>;
+  /** Not activated yet. */
   extractAuthTokens: handleUnaryCall<ExtractAuthTokensRequest, ExtractAuthTokensResponse>;
+  /** Not activated yet. */
   restoreAuthToken: handleUnaryCall<RestoreAuthTokenRequest, RestoreAuthTokenResponse>;
 }
 
 export interface APIClient extends Client {
+  /** Not activated yet. */
   activate(
     request: ActivateRequest,
     callback: (error: ServiceError | null, response: ActivateResponse) => void,
@@ -6506,6 +6632,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ActivateResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   deactivate(
     request: DeactivateRequest,
     callback: (error: ServiceError | null, response: DeactivateResponse) => void,
@@ -6521,6 +6648,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeactivateResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getConfiguration(
     request: GetConfigurationRequest,
     callback: (error: ServiceError | null, response: GetConfigurationResponse) => void,
@@ -6536,6 +6664,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetConfigurationResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   setConfiguration(
     request: SetConfigurationRequest,
     callback: (error: ServiceError | null, response: SetConfigurationResponse) => void,
@@ -6551,6 +6680,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetConfigurationResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getAdmins(
     request: GetAdminsRequest,
     callback: (error: ServiceError | null, response: GetAdminsResponse) => void,
@@ -6566,6 +6696,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetAdminsResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   modifyAdmins(
     request: ModifyAdminsRequest,
     callback: (error: ServiceError | null, response: ModifyAdminsResponse) => void,
@@ -6581,6 +6712,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ModifyAdminsResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getClusterRoleBindings(
     request: GetClusterRoleBindingsRequest,
     callback: (error: ServiceError | null, response: GetClusterRoleBindingsResponse) => void,
@@ -6596,6 +6728,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetClusterRoleBindingsResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   modifyClusterRoleBinding(
     request: ModifyClusterRoleBindingRequest,
     callback: (error: ServiceError | null, response: ModifyClusterRoleBindingResponse) => void,
@@ -6611,6 +6744,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ModifyClusterRoleBindingResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   authenticate(
     request: AuthenticateRequest,
     callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
@@ -6626,6 +6760,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   authorize(
     request: AuthorizeRequest,
     callback: (error: ServiceError | null, response: AuthorizeResponse) => void,
@@ -6641,6 +6776,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AuthorizeResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   whoAmI(
     request: WhoAmIRequest,
     callback: (error: ServiceError | null, response: WhoAmIResponse) => void,
@@ -6656,6 +6792,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: WhoAmIResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getScope(
     request: GetScopeRequest,
     callback: (error: ServiceError | null, response: GetScopeResponse) => void,
@@ -6671,6 +6808,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetScopeResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   setScope(
     request: SetScopeRequest,
     callback: (error: ServiceError | null, response: SetScopeResponse) => void,
@@ -6686,6 +6824,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetScopeResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getAcl(
     request: GetACLRequest,
     callback: (error: ServiceError | null, response: GetACLResponse) => void,
@@ -6701,6 +6840,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetACLResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   setAcl(
     request: SetACLRequest,
     callback: (error: ServiceError | null, response: SetACLResponse) => void,
@@ -6716,6 +6856,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetACLResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getOidcLogin(
     request: GetOIDCLoginRequest,
     callback: (error: ServiceError | null, response: GetOIDCLoginResponse) => void,
@@ -6731,6 +6872,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetOIDCLoginResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getAuthToken(
     request: GetAuthTokenRequest,
     callback: (error: ServiceError | null, response: GetAuthTokenResponse) => void,
@@ -6746,6 +6888,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetAuthTokenResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   extendAuthToken(
     request: ExtendAuthTokenRequest,
     callback: (error: ServiceError | null, response: ExtendAuthTokenResponse) => void,
@@ -6761,6 +6904,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExtendAuthTokenResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   revokeAuthToken(
     request: RevokeAuthTokenRequest,
     callback: (error: ServiceError | null, response: RevokeAuthTokenResponse) => void,
@@ -6776,6 +6920,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RevokeAuthTokenResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   setGroupsForUser(
     request: SetGroupsForUserRequest,
     callback: (error: ServiceError | null, response: SetGroupsForUserResponse) => void,
@@ -6791,6 +6936,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetGroupsForUserResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   modifyMembers(
     request: ModifyMembersRequest,
     callback: (error: ServiceError | null, response: ModifyMembersResponse) => void,
@@ -6806,6 +6952,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ModifyMembersResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getGroups(
     request: GetGroupsRequest,
     callback: (error: ServiceError | null, response: GetGroupsResponse) => void,
@@ -6821,6 +6968,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetGroupsResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getUsers(
     request: GetUsersRequest,
     callback: (error: ServiceError | null, response: GetUsersResponse) => void,
@@ -6836,6 +6984,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetUsersResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   getOneTimePassword(
     request: GetOneTimePasswordRequest,
     callback: (error: ServiceError | null, response: GetOneTimePasswordResponse) => void,
@@ -6851,6 +7000,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetOneTimePasswordResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   extractAuthTokens(
     request: ExtractAuthTokensRequest,
     callback: (error: ServiceError | null, response: ExtractAuthTokensResponse) => void,
@@ -6866,6 +7016,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExtractAuthTokensResponse) => void,
   ): ClientUnaryCall;
+  /** Not activated yet. */
   restoreAuthToken(
     request: RestoreAuthTokenRequest,
     callback: (error: ServiceError | null, response: RestoreAuthTokenResponse) => void,

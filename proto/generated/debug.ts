@@ -25,33 +25,44 @@ export const protobufPackage = "debug";
 
 export const protobufFileName = "debug.proto";
 
+/** Diagnostics: the v1 wire contract. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** Asks for a profile. */
 export interface ProfileRequest {
   profile?: Profile | undefined;
   filter?: Filter | undefined;
 }
 
+/** Which profile and for how long. */
 export interface Profile {
   name: string;
   duration?: Duration | undefined;
 }
 
+/** Which part is meant; all when empty. */
 export interface Filter {
   pachd?: boolean | undefined;
   pipeline?: Pipeline | undefined;
   worker?: Worker | undefined;
 }
 
+/** A worker of a pipeline. */
 export interface Worker {
   pod: string;
   redirected: boolean;
 }
 
+/** Asks for the program of a part. */
 export interface BinaryRequest {
   filter?: Filter | undefined;
 }
 
+/** Asks for a dump. */
 export interface DumpRequest {
-  filter?: Filter | undefined;
+  filter?:
+    | Filter
+    | undefined;
+  /** At most this many commits and jobs. */
   limit: number;
 }
 
@@ -577,8 +588,10 @@ export const DumpRequest: MessageFns<DumpRequest> = {
   },
 };
 
+/** Diagnostics, as tar streams. */
 export type DebugService = typeof DebugService;
 export const DebugService = {
+  /** Profiles of the parts. */
   profile: {
     path: "/debug.Debug/Profile" as const,
     requestStream: false as const,
@@ -589,6 +602,7 @@ export const DebugService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** The programs themselves. */
   binary: {
     path: "/debug.Debug/Binary" as const,
     requestStream: false as const,
@@ -599,6 +613,7 @@ export const DebugService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** Logs and state of the parts. */
   dump: {
     path: "/debug.Debug/Dump" as const,
     requestStream: false as const,
@@ -612,24 +627,30 @@ export const DebugService = {
 } as const;
 
 export interface DebugServer extends UntypedServiceImplementation {
+  /** Profiles of the parts. */
   profile: handleServerStreamingCall<ProfileRequest, Buffer | undefined>;
+  /** The programs themselves. */
   binary: handleServerStreamingCall<BinaryRequest, Buffer | undefined>;
+  /** Logs and state of the parts. */
   dump: handleServerStreamingCall<DumpRequest, Buffer | undefined>;
 }
 
 export interface DebugClient extends Client {
+  /** Profiles of the parts. */
   profile(request: ProfileRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   profile(
     request: ProfileRequest,
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** The programs themselves. */
   binary(request: BinaryRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   binary(
     request: BinaryRequest,
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** Logs and state of the parts. */
   dump(request: DumpRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   dump(
     request: DumpRequest,

@@ -24,6 +24,9 @@ export const protobufPackage = "enterprise";
 
 export const protobufFileName = "enterprise.proto";
 
+/** Licences of the old system: the v1 wire contract. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** Whether there is a licence. Tusk needs none and answers NONE. */
 export enum State {
   NONE = 0,
   ACTIVE = 1,
@@ -59,45 +62,55 @@ export function stateToJSON(object: State): string {
   }
 }
 
+/** Kept for old clients. */
 export interface EnterpriseRecord {
   activationCode: string;
   expires?: Timestamp | undefined;
 }
 
+/** Kept for old clients. */
 export interface TokenInfo {
   expires?: Timestamp | undefined;
 }
 
+/** A licence. */
 export interface ActivateRequest {
   activationCode: string;
   expires?: Timestamp | undefined;
 }
 
+/** Kept for old clients. */
 export interface ActivateResponse {
   info?: TokenInfo | undefined;
 }
 
+/** Nothing. */
 export interface GetStateRequest {
 }
 
+/** Always NONE. */
 export interface GetStateResponse {
   state: State;
   info?: TokenInfo | undefined;
   activationCode: string;
 }
 
+/** Nothing. */
 export interface GetActivationCodeRequest {
 }
 
+/** Kept for old clients. */
 export interface GetActivationCodeResponse {
   state: State;
   info?: TokenInfo | undefined;
   activationCode: string;
 }
 
+/** Nothing. */
 export interface DeactivateRequest {
 }
 
+/** Nothing. */
 export interface DeactivateResponse {
 }
 
@@ -837,8 +850,10 @@ export const DeactivateResponse: MessageFns<DeactivateResponse> = {
   },
 };
 
+/** Licences of the old system; everything of Tusk works without one. */
 export type APIService = typeof APIService;
 export const APIService = {
+  /** Not needed. */
   activate: {
     path: "/enterprise.API/Activate" as const,
     requestStream: false as const,
@@ -848,6 +863,7 @@ export const APIService = {
     responseSerialize: (value: ActivateResponse): Buffer => Buffer.from(ActivateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ActivateResponse => ActivateResponse.decode(value),
   },
+  /** Answers NONE. */
   getState: {
     path: "/enterprise.API/GetState" as const,
     requestStream: false as const,
@@ -857,6 +873,7 @@ export const APIService = {
     responseSerialize: (value: GetStateResponse): Buffer => Buffer.from(GetStateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetStateResponse => GetStateResponse.decode(value),
   },
+  /** Not needed. */
   getActivationCode: {
     path: "/enterprise.API/GetActivationCode" as const,
     requestStream: false as const,
@@ -868,6 +885,7 @@ export const APIService = {
       Buffer.from(GetActivationCodeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetActivationCodeResponse => GetActivationCodeResponse.decode(value),
   },
+  /** Not needed. */
   deactivate: {
     path: "/enterprise.API/Deactivate" as const,
     requestStream: false as const,
@@ -880,13 +898,18 @@ export const APIService = {
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
+  /** Not needed. */
   activate: handleUnaryCall<ActivateRequest, ActivateResponse>;
+  /** Answers NONE. */
   getState: handleUnaryCall<GetStateRequest, GetStateResponse>;
+  /** Not needed. */
   getActivationCode: handleUnaryCall<GetActivationCodeRequest, GetActivationCodeResponse>;
+  /** Not needed. */
   deactivate: handleUnaryCall<DeactivateRequest, DeactivateResponse>;
 }
 
 export interface APIClient extends Client {
+  /** Not needed. */
   activate(
     request: ActivateRequest,
     callback: (error: ServiceError | null, response: ActivateResponse) => void,
@@ -902,6 +925,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ActivateResponse) => void,
   ): ClientUnaryCall;
+  /** Answers NONE. */
   getState(
     request: GetStateRequest,
     callback: (error: ServiceError | null, response: GetStateResponse) => void,
@@ -917,6 +941,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetStateResponse) => void,
   ): ClientUnaryCall;
+  /** Not needed. */
   getActivationCode(
     request: GetActivationCodeRequest,
     callback: (error: ServiceError | null, response: GetActivationCodeResponse) => void,
@@ -932,6 +957,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetActivationCodeResponse) => void,
   ): ClientUnaryCall;
+  /** Not needed. */
   deactivate(
     request: DeactivateRequest,
     callback: (error: ServiceError | null, response: DeactivateResponse) => void,

@@ -23,8 +23,12 @@ export const protobufPackage = "health";
 
 export const protobufFileName = "health.proto";
 
+/** The v1 health check. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** The v1 health check; the standard grpc.health.v1 service is served beside it. */
 export type HealthService = typeof HealthService;
 export const HealthService = {
+  /** Answers when the coordinator serves. */
   health: {
     path: "/health.Health/Health" as const,
     requestStream: false as const,
@@ -37,10 +41,12 @@ export const HealthService = {
 } as const;
 
 export interface HealthServer extends UntypedServiceImplementation {
+  /** Answers when the coordinator serves. */
   health: handleUnaryCall<Empty, Empty>;
 }
 
 export interface HealthClient extends Client {
+  /** Answers when the coordinator serves. */
   health(request: Empty, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   health(
     request: Empty,

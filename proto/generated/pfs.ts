@@ -31,6 +31,9 @@ export const protobufPackage = "pfs";
 
 export const protobufFileName = "pfs.proto";
 
+/** Versioned files: the v1 wire contract of repos, commits, branches and files. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** Why a commit exists. */
 export enum OriginKind {
   USER = 0,
   AUTO = 1,
@@ -66,6 +69,7 @@ export function originKindToJSON(object: OriginKind): string {
   }
 }
 
+/** What a path is. */
 export enum FileType {
   RESERVED = 0,
   FILE = 1,
@@ -101,6 +105,7 @@ export function fileTypeToJSON(object: FileType): string {
   }
 }
 
+/** How far a commit must be before an answer comes. */
 export enum CommitState {
   STARTED = 0,
   READY = 1,
@@ -136,6 +141,7 @@ export function commitStateToJSON(object: CommitState): string {
   }
 }
 
+/** How an upload is cut into files. */
 export enum Delimiter {
   NONE = 0,
   JSON = 1,
@@ -183,165 +189,250 @@ export function delimiterToJSON(object: Delimiter): string {
   }
 }
 
+/** A repo holds the history of one set of files. Names use letters, digits, `_` and `-`. */
 export interface Repo {
   name: string;
 }
 
+/** A named pointer into a repo's history. */
 export interface Branch {
   repo?: Repo | undefined;
   name: string;
 }
 
+/** A path in a commit. `path` is absolute within the repo; a leading slash is optional. */
 export interface File {
   commit?: Commit | undefined;
   path: string;
 }
 
+/** The old storage's unit; kept so that v1 messages decode. */
 export interface Block {
   hash: string;
 }
 
+/** Content by its address. Tusk answers with the sha256 of a file's piece, in hex. */
 export interface Object {
   hash: string;
 }
 
+/** A name for an object in the ObjectAPI. */
 export interface Tag {
   name: string;
 }
 
+/** What is known about a repo. */
 export interface RepoInfo {
   repo?: Repo | undefined;
-  created?: Timestamp | undefined;
+  created?:
+    | Timestamp
+    | undefined;
+  /** Bytes of all files in the finished head of `master`; 0 without one. */
   sizeBytes: number;
   description: string;
-  authInfo?: RepoAuthInfo | undefined;
+  /** Absent while auth is off: clients print an access column when it is set. */
+  authInfo?:
+    | RepoAuthInfo
+    | undefined;
+  /** Sorted by `repo/branch`. */
   branches: Branch[];
+  /** The repo is being deleted in steps. */
   tombstone: boolean;
 }
 
+/** The caller's access to a repo. */
 export interface RepoAuthInfo {
   accessLevel: Scope;
 }
 
+/** What is known about a branch. */
 export interface BranchInfo {
+  /** The branch's name again; old clients read it here. */
   name: string;
-  head?: Commit | undefined;
+  /** Absent when the branch has no commit yet. */
+  head?:
+    | Commit
+    | undefined;
+  /** Every branch this one is computed from, directly or not, sorted. */
   provenance: Branch[];
-  branch?: Branch | undefined;
+  branch?:
+    | Branch
+    | undefined;
+  /** Every branch computed from this one, sorted. */
   subvenance: Branch[];
+  /** The branches this one is computed from directly. */
   directProvenance: Branch[];
   trigger?: Trigger | undefined;
 }
 
+/** Several branches. */
 export interface BranchInfos {
   branchInfo: BranchInfo[];
 }
 
+/** Moves a branch to a commit of another branch when a condition holds as that commit finishes. */
 export interface Trigger {
+  /** The branch that is watched, in the same repo. */
   branch: string;
+  /** All conditions must hold instead of any. */
   all: boolean;
+  /** Fires when this much schedule has passed since the last firing (UTC). */
   cronSpec: string;
+  /** Fires when the content grew by this much, e.g. `100M` (decimal units). */
   size: string;
+  /** Fires after this many commits. */
   commits: number;
 }
 
+/** Why a commit exists. */
 export interface CommitOrigin {
   kind: OriginKind;
 }
 
+/** A commit of a repo. `id` takes an id, a branch name, or either with `^`, `~n` or `.n`. */
 export interface Commit {
   repo?: Repo | undefined;
   id: string;
 }
 
+/** An inclusive range of commits: walk from `upper` along parents to `lower`. */
 export interface CommitRange {
   lower?: Commit | undefined;
   upper?: Commit | undefined;
 }
 
+/** A commit that another one was computed from, and the branch it was reached through. */
 export interface CommitProvenance {
   commit?: Commit | undefined;
   branch?: Branch | undefined;
 }
 
+/** What is known about a commit. */
 export interface CommitInfo {
   commit?: Commit | undefined;
   parentCommit?: Commit | undefined;
-  started?: Timestamp | undefined;
-  finished?: Timestamp | undefined;
+  started?:
+    | Timestamp
+    | undefined;
+  /** Absent while the commit is open. */
+  finished?:
+    | Timestamp
+    | undefined;
+  /** Bytes of all files in the commit's whole tree; 0 while open. */
   sizeBytes: number;
+  /** Internal handle; clients do not interpret it. */
   tree?: Object | undefined;
   description: string;
+  /** Commits computed from this one. */
   subvenance: CommitRange[];
   childCommits: Commit[];
+  /** Always 0; kept for old clients. */
   readyProvenance: number;
+  /** Internal handles of job outputs. */
   trees: Object[];
-  datums?: Object | undefined;
-  branch?: Branch | undefined;
+  /** Internal handle of a job's datums. */
+  datums?:
+    | Object
+    | undefined;
+  /** The branch the commit was made on; never rewritten. */
+  branch?:
+    | Branch
+    | undefined;
+  /** All commits this one was computed from, sorted by repo and branch. */
   provenance: CommitProvenance[];
-  origin?: CommitOrigin | undefined;
+  origin?:
+    | CommitOrigin
+    | undefined;
+  /** Finished downstream commits, for the progress bar. */
   subvenantCommitsSuccess: number;
   subvenantCommitsFailure: number;
   subvenantCommitsTotal: number;
 }
 
+/** What is known about a path in a commit. */
 export interface FileInfo {
   file?: File | undefined;
   fileType: FileType;
+  /** Bytes of the file, or of everything below the directory. */
   sizeBytes: number;
+  /** Always empty; kept for old clients. */
   children: string[];
+  /** Content identity: equal content has equal hashes whatever its history. */
   hash: Buffer;
+  /** The pieces of the file in order, each by its content hash (when asked for in full). */
   objects: Object[];
+  /** Kept for old clients. */
   blockRefs: BlockRef[];
+  /** When the commit finished; absent while it is open. */
   committed?: Timestamp | undefined;
 }
 
+/** A half-open range of bytes. */
 export interface ByteRange {
   lower: number;
   upper: number;
 }
 
+/** A byte range of a block. */
 export interface BlockRef {
   block?: Block | undefined;
   range?: ByteRange | undefined;
 }
 
+/** An object and where it lies. */
 export interface ObjectInfo {
   object?: Object | undefined;
   blockRef?: BlockRef | undefined;
 }
 
+/** Makes a repo, or with `update` changes its description. */
 export interface CreateRepoRequest {
   repo?: Repo | undefined;
   description: string;
   update: boolean;
 }
 
+/** Asks for one repo. */
 export interface InspectRepoRequest {
   repo?: Repo | undefined;
 }
 
+/** Asks for all repos. */
 export interface ListRepoRequest {
 }
 
+/** Repos, newest created first. */
 export interface ListRepoResponse {
   repoInfo: RepoInfo[];
 }
 
+/** Deletes a repo with its commits and branches. */
 export interface DeleteRepoRequest {
-  repo?: Repo | undefined;
+  repo?:
+    | Repo
+    | undefined;
+  /** Also when other repos are computed from it. */
   force: boolean;
+  /** Every repo but `__spec__`. */
   all: boolean;
+  /** Delete in several steps. */
   splitTransaction: boolean;
 }
 
+/** Opens a commit. */
 export interface StartCommitRequest {
-  parent?: Commit | undefined;
+  /** `repo` is required; an empty `id` means the head of `branch`, or no parent. */
+  parent?:
+    | Commit
+    | undefined;
+  /** Moves (and if needed makes) this branch to the new commit. */
   branch: string;
   description: string;
+  /** Commits the new one is computed from. */
   provenance: CommitProvenance[];
 }
 
+/** Makes a commit in one call, for restoring. */
 export interface BuildCommitRequest {
   parent?: Commit | undefined;
   tree?: Object | undefined;
@@ -356,92 +447,152 @@ export interface BuildCommitRequest {
   origin?: CommitOrigin | undefined;
 }
 
+/** Closes a commit. */
 export interface FinishCommitRequest {
-  commit?: Commit | undefined;
+  commit?:
+    | Commit
+    | undefined;
+  /** Replaces the description when not empty. */
   description: string;
-  tree?: Object | undefined;
+  tree?:
+    | Object
+    | undefined;
+  /** Closes it without content, as failed jobs do. */
   empty: boolean;
   trees: Object[];
   sizeBytes: number;
   datums?: Object | undefined;
 }
 
+/** Asks for one commit. */
 export interface InspectCommitRequest {
-  commit?: Commit | undefined;
+  commit?:
+    | Commit
+    | undefined;
+  /** Waits until the commit is that far. */
   blockState: CommitState;
 }
 
+/** Asks for commits, newest first. */
 export interface ListCommitRequest {
-  repo?: Repo | undefined;
-  from?: Commit | undefined;
-  to?: Commit | undefined;
+  repo?:
+    | Repo
+    | undefined;
+  /** Exclusive lower end; needs `to`. */
+  from?:
+    | Commit
+    | undefined;
+  /** Start here and follow parents. */
+  to?:
+    | Commit
+    | undefined;
+  /** At most this many; 0 = all. */
   number: number;
+  /** Oldest first; not together with `from` and `to`. */
   reverse: boolean;
 }
 
+/** Several commits. */
 export interface CommitInfos {
   commitInfo: CommitInfo[];
 }
 
+/** Makes a branch or changes its head and provenance. */
 export interface CreateBranchRequest {
-  head?: Commit | undefined;
+  /** Absent clears the head; the branch's own name keeps it. */
+  head?:
+    | Commit
+    | undefined;
+  /** Ignored; kept for old clients. */
   sBranch: string;
-  branch?: Branch | undefined;
+  branch?:
+    | Branch
+    | undefined;
+  /** Replaces the direct provenance. */
   provenance: Branch[];
+  /** Absent keeps the trigger. */
   trigger?: Trigger | undefined;
 }
 
+/** Asks for one branch. */
 export interface InspectBranchRequest {
   branch?: Branch | undefined;
 }
 
+/** Asks for a repo's branches, newest created first; without a repo for all. */
 export interface ListBranchRequest {
   repo?: Repo | undefined;
   reverse: boolean;
 }
 
+/** Deletes a branch; its commits stay. */
 export interface DeleteBranchRequest {
   branch?: Branch | undefined;
   force: boolean;
 }
 
+/** Deletes a commit and everything computed from it. */
 export interface DeleteCommitRequest {
   commit?: Commit | undefined;
 }
 
+/** Waits for what is computed from all of these commits. */
 export interface FlushCommitRequest {
   commits: Commit[];
+  /** Only results in these repos. */
   toRepos: Repo[];
 }
 
+/** Streams a repo's commits, old ones first, then new ones as they come. */
 export interface SubscribeCommitRequest {
   repo?: Repo | undefined;
   branch: string;
-  from?: Commit | undefined;
+  /** Leaves out the commit with this id. */
+  from?:
+    | Commit
+    | undefined;
+  /** Each commit is sent once it is that far. */
   state: CommitState;
+  /** Only commits with this provenance entry. */
   prov?: CommitProvenance | undefined;
 }
 
+/** Asks for bytes; a glob gives all matching files one after another. */
 export interface GetFileRequest {
   file?: File | undefined;
   offsetBytes: number;
+  /** 0 = to the end. */
   sizeBytes: number;
 }
 
+/** Keep this many leading pieces of the file, then append; 0 replaces the file. */
 export interface OverwriteIndex {
   index: number;
 }
 
+/**
+ * One message of an upload. `file` starts a new file and carries its options; messages without
+ * `file` continue the one before.
+ */
 export interface PutFileRequest {
   file?: File | undefined;
   value: Buffer;
+  /** The server fetches the content from here instead of `value`. */
   url: string;
+  /** With an object-store url: everything below it. */
   recursive: boolean;
+  /** Cut the content into files below the path, named by index. */
   delimiter: Delimiter;
+  /** Records per file. */
   targetFileDatums: number;
+  /** Close a file once it holds this many bytes. */
   targetFileBytes: number;
-  overwriteIndex?: OverwriteIndex | undefined;
+  overwriteIndex?:
+    | OverwriteIndex
+    | undefined;
+  /** The first records become a header shared by every piece. */
   headerRecords: number;
+  /** Delete the path (a glob is allowed) instead of writing. */
   delete: boolean;
   /**
    * Ours: set on an otherwise empty last message by clients that sent the metadata
@@ -450,6 +601,7 @@ export interface PutFileRequest {
   end: boolean;
 }
 
+/** Kept for old clients. */
 export interface PutFileRecord {
   sizeBytes: number;
   objectHash: string;
@@ -457,6 +609,7 @@ export interface PutFileRecord {
   blockRef?: BlockRef | undefined;
 }
 
+/** Kept for old clients. */
 export interface PutFileRecords {
   split: boolean;
   records: PutFileRecord[];
@@ -465,70 +618,91 @@ export interface PutFileRecords {
   footer?: PutFileRecord | undefined;
 }
 
+/** Copies a file or directory by reference. */
 export interface CopyFileRequest {
   src?: File | undefined;
   dst?: File | undefined;
   overwrite: boolean;
 }
 
+/** Asks for one path. */
 export interface InspectFileRequest {
   file?: File | undefined;
 }
 
+/** Asks for the entries of a directory, or what matches a glob. */
 export interface ListFileRequest {
-  file?: File | undefined;
+  file?:
+    | File
+    | undefined;
+  /** Also fill the pieces of files. */
   full: boolean;
+  /** Versions per entry: 0 = as in the commit, n, -1 = all. */
   history: number;
 }
 
+/** Asks for a path and everything below it. */
 export interface WalkFileRequest {
   file?: File | undefined;
 }
 
+/** Asks for what matches a pattern. */
 export interface GlobFileRequest {
   commit?: Commit | undefined;
   pattern: string;
 }
 
+/** Several paths. */
 export interface FileInfos {
   fileInfo: FileInfo[];
 }
 
+/** Compares two paths; without `old_file` with the parent commit. */
 export interface DiffFileRequest {
   newFile?: File | undefined;
-  oldFile?: File | undefined;
+  oldFile?:
+    | File
+    | undefined;
+  /** Only immediate children; directories as entries. */
   shallow: boolean;
 }
 
+/** Files that differ, on each side. */
 export interface DiffFileResponse {
   newFiles: FileInfo[];
   oldFiles: FileInfo[];
 }
 
+/** Deletes a path or what matches a glob. */
 export interface DeleteFileRequest {
   file?: File | undefined;
 }
 
+/** Checks the metadata. */
 export interface FsckRequest {
   fix: boolean;
 }
 
+/** A repair made, or a problem found. */
 export interface FsckResponse {
   fix: string;
   error: string;
 }
 
+/** Bytes of an object and tags for it. */
 export interface PutObjectRequest {
   value: Buffer;
   tags: Tag[];
   block?: Block | undefined;
 }
 
+/** Registers an object over existing bytes. */
 export interface CreateObjectRequest {
   object?: Object | undefined;
   blockRef?: BlockRef | undefined;
 }
 
+/** Bytes of several objects one after another. */
 export interface GetObjectsRequest {
   objects: Object[];
   offsetBytes: number;
@@ -536,15 +710,18 @@ export interface GetObjectsRequest {
   totalSize: number;
 }
 
+/** Bytes of a block. */
 export interface PutBlockRequest {
   block?: Block | undefined;
   value: Buffer;
 }
 
+/** Asks for a block. */
 export interface GetBlockRequest {
   block?: Block | undefined;
 }
 
+/** Byte ranges of several blocks. */
 export interface GetBlocksRequest {
   blockRefs: BlockRef[];
   offsetBytes: number;
@@ -552,67 +729,83 @@ export interface GetBlocksRequest {
   totalSize: number;
 }
 
+/** Asks for all blocks. */
 export interface ListBlockRequest {
 }
 
+/** Gives an object names. */
 export interface TagObjectRequest {
   object?: Object | undefined;
   tags: Tag[];
 }
 
+/** Asks for all objects. */
 export interface ListObjectsRequest {
 }
 
+/** Asks for tags by prefix. */
 export interface ListTagsRequest {
   prefix: string;
   includeObject: boolean;
 }
 
+/** A tag and what it names. */
 export interface ListTagsResponse {
   tag?: Tag | undefined;
   object?: Object | undefined;
 }
 
+/** Deletes objects. */
 export interface DeleteObjectsRequest {
   objects: Object[];
 }
 
+/** Nothing. */
 export interface DeleteObjectsResponse {
 }
 
+/** Deletes tags. */
 export interface DeleteTagsRequest {
   tags: Tag[];
 }
 
+/** Nothing. */
 export interface DeleteTagsResponse {
 }
 
+/** Asks whether an object exists. */
 export interface CheckObjectRequest {
   object?: Object | undefined;
 }
 
+/** Whether it does. */
 export interface CheckObjectResponse {
   exists: boolean;
 }
 
+/** Several objects. */
 export interface Objects {
   objects: Object[];
 }
 
+/** Raw bytes under a name, for old workers. */
 export interface PutObjDirectRequest {
   obj: string;
   value: Buffer;
 }
 
+/** Asks for raw bytes by name. */
 export interface GetObjDirectRequest {
   obj: string;
 }
 
+/** Deletes raw bytes by name. */
 export interface DeleteObjDirectRequest {
   object: string;
   prefix: string;
 }
 
+/** An index of objects and tags. */
 export interface ObjectIndex {
   objects: { [key: string]: BlockRef };
   tags: { [key: string]: Object };
@@ -8479,8 +8672,10 @@ export const ObjectIndex_TagsEntry: MessageFns<ObjectIndex_TagsEntry> = {
   },
 };
 
+/** Versioned files: repos, commits, branches, files. */
 export type APIService = typeof APIService;
 export const APIService = {
+  /** ALREADY_EXISTS when the repo exists and `update` is not set; INVALID_ARGUMENT for a bad name. */
   createRepo: {
     path: "/pfs.API/CreateRepo" as const,
     requestStream: false as const,
@@ -8490,6 +8685,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** NOT_FOUND when there is no such repo. */
   inspectRepo: {
     path: "/pfs.API/InspectRepo" as const,
     requestStream: false as const,
@@ -8499,6 +8695,7 @@ export const APIService = {
     responseSerialize: (value: RepoInfo): Buffer => Buffer.from(RepoInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): RepoInfo => RepoInfo.decode(value),
   },
+  /** All repos but `__spec__`, newest created first. */
   listRepo: {
     path: "/pfs.API/ListRepo" as const,
     requestStream: false as const,
@@ -8508,6 +8705,10 @@ export const APIService = {
     responseSerialize: (value: ListRepoResponse): Buffer => Buffer.from(ListRepoResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRepoResponse => ListRepoResponse.decode(value),
   },
+  /**
+   * A missing repo is no error. FAILED_PRECONDITION when branches elsewhere depend on it and
+   * `force` is not set.
+   */
   deleteRepo: {
     path: "/pfs.API/DeleteRepo" as const,
     requestStream: false as const,
@@ -8517,6 +8718,10 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /**
+   * Opens a commit, moves its branch, and opens the commits computed from it downstream, all at
+   * once.
+   */
   startCommit: {
     path: "/pfs.API/StartCommit" as const,
     requestStream: false as const,
@@ -8526,6 +8731,10 @@ export const APIService = {
     responseSerialize: (value: Commit): Buffer => Buffer.from(Commit.encode(value).finish()),
     responseDeserialize: (value: Buffer): Commit => Commit.decode(value),
   },
+  /**
+   * Closes a commit. FAILED_PRECONDITION when it is closed already or its files conflict (it stays
+   * open then).
+   */
   finishCommit: {
     path: "/pfs.API/FinishCommit" as const,
     requestStream: false as const,
@@ -8535,6 +8744,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** May wait, see `block_state`. */
   inspectCommit: {
     path: "/pfs.API/InspectCommit" as const,
     requestStream: false as const,
@@ -8544,6 +8754,7 @@ export const APIService = {
     responseSerialize: (value: CommitInfo): Buffer => Buffer.from(CommitInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): CommitInfo => CommitInfo.decode(value),
   },
+  /** ListCommitStream collected into one reply. */
   listCommit: {
     path: "/pfs.API/ListCommit" as const,
     requestStream: false as const,
@@ -8553,6 +8764,7 @@ export const APIService = {
     responseSerialize: (value: CommitInfos): Buffer => Buffer.from(CommitInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): CommitInfos => CommitInfos.decode(value),
   },
+  /** Commits of a repo, or of the ancestry of `to`. */
   listCommitStream: {
     path: "/pfs.API/ListCommitStream" as const,
     requestStream: false as const,
@@ -8562,6 +8774,7 @@ export const APIService = {
     responseSerialize: (value: CommitInfo): Buffer => Buffer.from(CommitInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): CommitInfo => CommitInfo.decode(value),
   },
+  /** Also deletes everything computed from it; only commits without provenance may be named. */
   deleteCommit: {
     path: "/pfs.API/DeleteCommit" as const,
     requestStream: false as const,
@@ -8571,6 +8784,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Ends when all downstream commits have finished; failed jobs are no error. */
   flushCommit: {
     path: "/pfs.API/FlushCommit" as const,
     requestStream: false as const,
@@ -8580,6 +8794,7 @@ export const APIService = {
     responseSerialize: (value: CommitInfo): Buffer => Buffer.from(CommitInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): CommitInfo => CommitInfo.decode(value),
   },
+  /** Never ends by itself. */
   subscribeCommit: {
     path: "/pfs.API/SubscribeCommit" as const,
     requestStream: false as const,
@@ -8590,6 +8805,7 @@ export const APIService = {
     responseSerialize: (value: CommitInfo): Buffer => Buffer.from(CommitInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): CommitInfo => CommitInfo.decode(value),
   },
+  /** For restoring; ignores transactions. */
   buildCommit: {
     path: "/pfs.API/BuildCommit" as const,
     requestStream: false as const,
@@ -8599,6 +8815,7 @@ export const APIService = {
     responseSerialize: (value: Commit): Buffer => Buffer.from(Commit.encode(value).finish()),
     responseDeserialize: (value: Buffer): Commit => Commit.decode(value),
   },
+  /** Makes or changes a branch, then brings what is computed from it up to date. */
   createBranch: {
     path: "/pfs.API/CreateBranch" as const,
     requestStream: false as const,
@@ -8608,6 +8825,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** NOT_FOUND when there is no such branch. */
   inspectBranch: {
     path: "/pfs.API/InspectBranch" as const,
     requestStream: false as const,
@@ -8617,6 +8835,7 @@ export const APIService = {
     responseSerialize: (value: BranchInfo): Buffer => Buffer.from(BranchInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): BranchInfo => BranchInfo.decode(value),
   },
+  /** Newest created first. */
   listBranch: {
     path: "/pfs.API/ListBranch" as const,
     requestStream: false as const,
@@ -8626,6 +8845,7 @@ export const APIService = {
     responseSerialize: (value: BranchInfos): Buffer => Buffer.from(BranchInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): BranchInfos => BranchInfos.decode(value),
   },
+  /** A missing branch is no error. */
   deleteBranch: {
     path: "/pfs.API/DeleteBranch" as const,
     requestStream: false as const,
@@ -8635,6 +8855,11 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /**
+   * All or nothing: nothing is recorded before the whole stream arrived. On an open commit the
+   * operations join it; on a branch without one they become one new finished commit. A stream that
+   * is cut off stores nothing.
+   */
   putFile: {
     path: "/pfs.API/PutFile" as const,
     requestStream: true as const,
@@ -8644,6 +8869,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** By reference: no bytes move. */
   copyFile: {
     path: "/pfs.API/CopyFile" as const,
     requestStream: false as const,
@@ -8653,6 +8879,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Streams bytes in messages of at most 2 MiB. */
   getFile: {
     path: "/pfs.API/GetFile" as const,
     requestStream: false as const,
@@ -8663,6 +8890,7 @@ export const APIService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** NOT_FOUND when there is nothing at the path. */
   inspectFile: {
     path: "/pfs.API/InspectFile" as const,
     requestStream: false as const,
@@ -8672,6 +8900,7 @@ export const APIService = {
     responseSerialize: (value: FileInfo): Buffer => Buffer.from(FileInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): FileInfo => FileInfo.decode(value),
   },
+  /** ListFileStream collected into one reply. */
   listFile: {
     path: "/pfs.API/ListFile" as const,
     requestStream: false as const,
@@ -8681,6 +8910,7 @@ export const APIService = {
     responseSerialize: (value: FileInfos): Buffer => Buffer.from(FileInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): FileInfos => FileInfos.decode(value),
   },
+  /** Entries in byte order of their paths. */
   listFileStream: {
     path: "/pfs.API/ListFileStream" as const,
     requestStream: false as const,
@@ -8690,6 +8920,7 @@ export const APIService = {
     responseSerialize: (value: FileInfo): Buffer => Buffer.from(FileInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): FileInfo => FileInfo.decode(value),
   },
+  /** Depth first, directories included. */
   walkFile: {
     path: "/pfs.API/WalkFile" as const,
     requestStream: false as const,
@@ -8699,6 +8930,7 @@ export const APIService = {
     responseSerialize: (value: FileInfo): Buffer => Buffer.from(FileInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): FileInfo => FileInfo.decode(value),
   },
+  /** GlobFileStream collected into one reply. */
   globFile: {
     path: "/pfs.API/GlobFile" as const,
     requestStream: false as const,
@@ -8708,6 +8940,7 @@ export const APIService = {
     responseSerialize: (value: FileInfos): Buffer => Buffer.from(FileInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): FileInfos => FileInfos.decode(value),
   },
+  /** Files and directories that match, in tree order. */
   globFileStream: {
     path: "/pfs.API/GlobFileStream" as const,
     requestStream: false as const,
@@ -8717,6 +8950,7 @@ export const APIService = {
     responseSerialize: (value: FileInfo): Buffer => Buffer.from(FileInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): FileInfo => FileInfo.decode(value),
   },
+  /** Cost follows the number of differences. */
   diffFile: {
     path: "/pfs.API/DiffFile" as const,
     requestStream: false as const,
@@ -8726,6 +8960,7 @@ export const APIService = {
     responseSerialize: (value: DiffFileResponse): Buffer => Buffer.from(DiffFileResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DiffFileResponse => DiffFileResponse.decode(value),
   },
+  /** No match is no error. */
   deleteFile: {
     path: "/pfs.API/DeleteFile" as const,
     requestStream: false as const,
@@ -8735,6 +8970,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Every repo but `__spec__`. */
   deleteAll: {
     path: "/pfs.API/DeleteAll" as const,
     requestStream: false as const,
@@ -8744,6 +8980,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** One message per finding; none when all is well. */
   fsck: {
     path: "/pfs.API/Fsck" as const,
     requestStream: false as const,
@@ -8756,39 +8993,83 @@ export const APIService = {
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
+  /** ALREADY_EXISTS when the repo exists and `update` is not set; INVALID_ARGUMENT for a bad name. */
   createRepo: handleUnaryCall<CreateRepoRequest, Empty>;
+  /** NOT_FOUND when there is no such repo. */
   inspectRepo: handleUnaryCall<InspectRepoRequest, RepoInfo>;
+  /** All repos but `__spec__`, newest created first. */
   listRepo: handleUnaryCall<ListRepoRequest, ListRepoResponse>;
+  /**
+   * A missing repo is no error. FAILED_PRECONDITION when branches elsewhere depend on it and
+   * `force` is not set.
+   */
   deleteRepo: handleUnaryCall<DeleteRepoRequest, Empty>;
+  /**
+   * Opens a commit, moves its branch, and opens the commits computed from it downstream, all at
+   * once.
+   */
   startCommit: handleUnaryCall<StartCommitRequest, Commit>;
+  /**
+   * Closes a commit. FAILED_PRECONDITION when it is closed already or its files conflict (it stays
+   * open then).
+   */
   finishCommit: handleUnaryCall<FinishCommitRequest, Empty>;
+  /** May wait, see `block_state`. */
   inspectCommit: handleUnaryCall<InspectCommitRequest, CommitInfo>;
+  /** ListCommitStream collected into one reply. */
   listCommit: handleUnaryCall<ListCommitRequest, CommitInfos>;
+  /** Commits of a repo, or of the ancestry of `to`. */
   listCommitStream: handleServerStreamingCall<ListCommitRequest, CommitInfo>;
+  /** Also deletes everything computed from it; only commits without provenance may be named. */
   deleteCommit: handleUnaryCall<DeleteCommitRequest, Empty>;
+  /** Ends when all downstream commits have finished; failed jobs are no error. */
   flushCommit: handleServerStreamingCall<FlushCommitRequest, CommitInfo>;
+  /** Never ends by itself. */
   subscribeCommit: handleServerStreamingCall<SubscribeCommitRequest, CommitInfo>;
+  /** For restoring; ignores transactions. */
   buildCommit: handleUnaryCall<BuildCommitRequest, Commit>;
+  /** Makes or changes a branch, then brings what is computed from it up to date. */
   createBranch: handleUnaryCall<CreateBranchRequest, Empty>;
+  /** NOT_FOUND when there is no such branch. */
   inspectBranch: handleUnaryCall<InspectBranchRequest, BranchInfo>;
+  /** Newest created first. */
   listBranch: handleUnaryCall<ListBranchRequest, BranchInfos>;
+  /** A missing branch is no error. */
   deleteBranch: handleUnaryCall<DeleteBranchRequest, Empty>;
+  /**
+   * All or nothing: nothing is recorded before the whole stream arrived. On an open commit the
+   * operations join it; on a branch without one they become one new finished commit. A stream that
+   * is cut off stores nothing.
+   */
   putFile: handleClientStreamingCall<PutFileRequest, Empty>;
+  /** By reference: no bytes move. */
   copyFile: handleUnaryCall<CopyFileRequest, Empty>;
+  /** Streams bytes in messages of at most 2 MiB. */
   getFile: handleServerStreamingCall<GetFileRequest, Buffer | undefined>;
+  /** NOT_FOUND when there is nothing at the path. */
   inspectFile: handleUnaryCall<InspectFileRequest, FileInfo>;
+  /** ListFileStream collected into one reply. */
   listFile: handleUnaryCall<ListFileRequest, FileInfos>;
+  /** Entries in byte order of their paths. */
   listFileStream: handleServerStreamingCall<ListFileRequest, FileInfo>;
+  /** Depth first, directories included. */
   walkFile: handleServerStreamingCall<WalkFileRequest, FileInfo>;
+  /** GlobFileStream collected into one reply. */
   globFile: handleUnaryCall<GlobFileRequest, FileInfos>;
+  /** Files and directories that match, in tree order. */
   globFileStream: handleServerStreamingCall<GlobFileRequest, FileInfo>;
+  /** Cost follows the number of differences. */
   diffFile: handleUnaryCall<DiffFileRequest, DiffFileResponse>;
+  /** No match is no error. */
   deleteFile: handleUnaryCall<DeleteFileRequest, Empty>;
+  /** Every repo but `__spec__`. */
   deleteAll: handleUnaryCall<Empty, Empty>;
+  /** One message per finding; none when all is well. */
   fsck: handleServerStreamingCall<FsckRequest, FsckResponse>;
 }
 
 export interface APIClient extends Client {
+  /** ALREADY_EXISTS when the repo exists and `update` is not set; INVALID_ARGUMENT for a bad name. */
   createRepo(
     request: CreateRepoRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -8804,6 +9085,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** NOT_FOUND when there is no such repo. */
   inspectRepo(
     request: InspectRepoRequest,
     callback: (error: ServiceError | null, response: RepoInfo) => void,
@@ -8819,6 +9101,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RepoInfo) => void,
   ): ClientUnaryCall;
+  /** All repos but `__spec__`, newest created first. */
   listRepo(
     request: ListRepoRequest,
     callback: (error: ServiceError | null, response: ListRepoResponse) => void,
@@ -8834,6 +9117,10 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRepoResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * A missing repo is no error. FAILED_PRECONDITION when branches elsewhere depend on it and
+   * `force` is not set.
+   */
   deleteRepo(
     request: DeleteRepoRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -8849,6 +9136,10 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /**
+   * Opens a commit, moves its branch, and opens the commits computed from it downstream, all at
+   * once.
+   */
   startCommit(
     request: StartCommitRequest,
     callback: (error: ServiceError | null, response: Commit) => void,
@@ -8864,6 +9155,10 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Commit) => void,
   ): ClientUnaryCall;
+  /**
+   * Closes a commit. FAILED_PRECONDITION when it is closed already or its files conflict (it stays
+   * open then).
+   */
   finishCommit(
     request: FinishCommitRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -8879,6 +9174,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** May wait, see `block_state`. */
   inspectCommit(
     request: InspectCommitRequest,
     callback: (error: ServiceError | null, response: CommitInfo) => void,
@@ -8894,6 +9190,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CommitInfo) => void,
   ): ClientUnaryCall;
+  /** ListCommitStream collected into one reply. */
   listCommit(
     request: ListCommitRequest,
     callback: (error: ServiceError | null, response: CommitInfos) => void,
@@ -8909,12 +9206,14 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CommitInfos) => void,
   ): ClientUnaryCall;
+  /** Commits of a repo, or of the ancestry of `to`. */
   listCommitStream(request: ListCommitRequest, options?: Partial<CallOptions>): ClientReadableStream<CommitInfo>;
   listCommitStream(
     request: ListCommitRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<CommitInfo>;
+  /** Also deletes everything computed from it; only commits without provenance may be named. */
   deleteCommit(
     request: DeleteCommitRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -8930,18 +9229,21 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Ends when all downstream commits have finished; failed jobs are no error. */
   flushCommit(request: FlushCommitRequest, options?: Partial<CallOptions>): ClientReadableStream<CommitInfo>;
   flushCommit(
     request: FlushCommitRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<CommitInfo>;
+  /** Never ends by itself. */
   subscribeCommit(request: SubscribeCommitRequest, options?: Partial<CallOptions>): ClientReadableStream<CommitInfo>;
   subscribeCommit(
     request: SubscribeCommitRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<CommitInfo>;
+  /** For restoring; ignores transactions. */
   buildCommit(
     request: BuildCommitRequest,
     callback: (error: ServiceError | null, response: Commit) => void,
@@ -8957,6 +9259,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Commit) => void,
   ): ClientUnaryCall;
+  /** Makes or changes a branch, then brings what is computed from it up to date. */
   createBranch(
     request: CreateBranchRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -8972,6 +9275,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** NOT_FOUND when there is no such branch. */
   inspectBranch(
     request: InspectBranchRequest,
     callback: (error: ServiceError | null, response: BranchInfo) => void,
@@ -8987,6 +9291,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BranchInfo) => void,
   ): ClientUnaryCall;
+  /** Newest created first. */
   listBranch(
     request: ListBranchRequest,
     callback: (error: ServiceError | null, response: BranchInfos) => void,
@@ -9002,6 +9307,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BranchInfos) => void,
   ): ClientUnaryCall;
+  /** A missing branch is no error. */
   deleteBranch(
     request: DeleteBranchRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -9017,6 +9323,11 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /**
+   * All or nothing: nothing is recorded before the whole stream arrived. On an open commit the
+   * operations join it; on a branch without one they become one new finished commit. A stream that
+   * is cut off stores nothing.
+   */
   putFile(callback: (error: ServiceError | null, response: Empty) => void): ClientWritableStream<PutFileRequest>;
   putFile(
     metadata: Metadata,
@@ -9031,6 +9342,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientWritableStream<PutFileRequest>;
+  /** By reference: no bytes move. */
   copyFile(request: CopyFileRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   copyFile(
     request: CopyFileRequest,
@@ -9043,12 +9355,14 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Streams bytes in messages of at most 2 MiB. */
   getFile(request: GetFileRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   getFile(
     request: GetFileRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** NOT_FOUND when there is nothing at the path. */
   inspectFile(
     request: InspectFileRequest,
     callback: (error: ServiceError | null, response: FileInfo) => void,
@@ -9064,6 +9378,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FileInfo) => void,
   ): ClientUnaryCall;
+  /** ListFileStream collected into one reply. */
   listFile(
     request: ListFileRequest,
     callback: (error: ServiceError | null, response: FileInfos) => void,
@@ -9079,18 +9394,21 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FileInfos) => void,
   ): ClientUnaryCall;
+  /** Entries in byte order of their paths. */
   listFileStream(request: ListFileRequest, options?: Partial<CallOptions>): ClientReadableStream<FileInfo>;
   listFileStream(
     request: ListFileRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<FileInfo>;
+  /** Depth first, directories included. */
   walkFile(request: WalkFileRequest, options?: Partial<CallOptions>): ClientReadableStream<FileInfo>;
   walkFile(
     request: WalkFileRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<FileInfo>;
+  /** GlobFileStream collected into one reply. */
   globFile(
     request: GlobFileRequest,
     callback: (error: ServiceError | null, response: FileInfos) => void,
@@ -9106,12 +9424,14 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FileInfos) => void,
   ): ClientUnaryCall;
+  /** Files and directories that match, in tree order. */
   globFileStream(request: GlobFileRequest, options?: Partial<CallOptions>): ClientReadableStream<FileInfo>;
   globFileStream(
     request: GlobFileRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<FileInfo>;
+  /** Cost follows the number of differences. */
   diffFile(
     request: DiffFileRequest,
     callback: (error: ServiceError | null, response: DiffFileResponse) => void,
@@ -9127,6 +9447,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DiffFileResponse) => void,
   ): ClientUnaryCall;
+  /** No match is no error. */
   deleteFile(
     request: DeleteFileRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -9142,6 +9463,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Every repo but `__spec__`. */
   deleteAll(request: Empty, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   deleteAll(
     request: Empty,
@@ -9154,6 +9476,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** One message per finding; none when all is well. */
   fsck(request: FsckRequest, options?: Partial<CallOptions>): ClientReadableStream<FsckResponse>;
   fsck(request: FsckRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<FsckResponse>;
 }
@@ -9164,8 +9487,10 @@ export const APIClient = makeGenericClientConstructor(APIService, "pfs.API") as 
   serviceName: string;
 };
 
+/** Content-addressed objects; for tests and tools of old clients, not needed for normal work. */
 export type ObjectAPIService = typeof ObjectAPIService;
 export const ObjectAPIService = {
+  /** Stores the bytes of the stream as one object. */
   putObject: {
     path: "/pfs.ObjectAPI/PutObject" as const,
     requestStream: true as const,
@@ -9175,6 +9500,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Object): Buffer => Buffer.from(Object.encode(value).finish()),
     responseDeserialize: (value: Buffer): Object => Object.decode(value),
   },
+  /** Stores the bytes as objects of at most 512 MiB. */
   putObjectSplit: {
     path: "/pfs.ObjectAPI/PutObjectSplit" as const,
     requestStream: true as const,
@@ -9184,6 +9510,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Objects): Buffer => Buffer.from(Objects.encode(value).finish()),
     responseDeserialize: (value: Buffer): Objects => Objects.decode(value),
   },
+  /** Worker internal. */
   putObjects: {
     path: "/pfs.ObjectAPI/PutObjects" as const,
     requestStream: true as const,
@@ -9193,6 +9520,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Worker internal. */
   createObject: {
     path: "/pfs.ObjectAPI/CreateObject" as const,
     requestStream: false as const,
@@ -9202,6 +9530,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Streams an object's bytes; NOT_FOUND when there is none. */
   getObject: {
     path: "/pfs.ObjectAPI/GetObject" as const,
     requestStream: false as const,
@@ -9212,6 +9541,7 @@ export const ObjectAPIService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** Streams several objects' bytes. */
   getObjects: {
     path: "/pfs.ObjectAPI/GetObjects" as const,
     requestStream: false as const,
@@ -9222,6 +9552,7 @@ export const ObjectAPIService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** Worker internal. */
   putBlock: {
     path: "/pfs.ObjectAPI/PutBlock" as const,
     requestStream: true as const,
@@ -9231,6 +9562,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Worker internal. */
   getBlock: {
     path: "/pfs.ObjectAPI/GetBlock" as const,
     requestStream: false as const,
@@ -9241,6 +9573,7 @@ export const ObjectAPIService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** Worker internal. */
   getBlocks: {
     path: "/pfs.ObjectAPI/GetBlocks" as const,
     requestStream: false as const,
@@ -9251,6 +9584,7 @@ export const ObjectAPIService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** Worker internal. */
   listBlock: {
     path: "/pfs.ObjectAPI/ListBlock" as const,
     requestStream: false as const,
@@ -9260,6 +9594,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Block): Buffer => Buffer.from(Block.encode(value).finish()),
     responseDeserialize: (value: Buffer): Block => Block.decode(value),
   },
+  /** Names an object that exists. */
   tagObject: {
     path: "/pfs.ObjectAPI/TagObject" as const,
     requestStream: false as const,
@@ -9269,6 +9604,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Where an object lies. */
   inspectObject: {
     path: "/pfs.ObjectAPI/InspectObject" as const,
     requestStream: false as const,
@@ -9278,6 +9614,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: ObjectInfo): Buffer => Buffer.from(ObjectInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): ObjectInfo => ObjectInfo.decode(value),
   },
+  /** Whether an object exists. */
   checkObject: {
     path: "/pfs.ObjectAPI/CheckObject" as const,
     requestStream: false as const,
@@ -9287,6 +9624,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: CheckObjectResponse): Buffer => Buffer.from(CheckObjectResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckObjectResponse => CheckObjectResponse.decode(value),
   },
+  /** All objects. */
   listObjects: {
     path: "/pfs.ObjectAPI/ListObjects" as const,
     requestStream: false as const,
@@ -9296,6 +9634,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: ObjectInfo): Buffer => Buffer.from(ObjectInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): ObjectInfo => ObjectInfo.decode(value),
   },
+  /** Idempotent. */
   deleteObjects: {
     path: "/pfs.ObjectAPI/DeleteObjects" as const,
     requestStream: false as const,
@@ -9306,6 +9645,7 @@ export const ObjectAPIService = {
       Buffer.from(DeleteObjectsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteObjectsResponse => DeleteObjectsResponse.decode(value),
   },
+  /** Streams the bytes of the object a tag names. */
   getTag: {
     path: "/pfs.ObjectAPI/GetTag" as const,
     requestStream: false as const,
@@ -9316,6 +9656,7 @@ export const ObjectAPIService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** Where the object lies that a tag names. */
   inspectTag: {
     path: "/pfs.ObjectAPI/InspectTag" as const,
     requestStream: false as const,
@@ -9325,6 +9666,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: ObjectInfo): Buffer => Buffer.from(ObjectInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): ObjectInfo => ObjectInfo.decode(value),
   },
+  /** Tags by prefix. */
   listTags: {
     path: "/pfs.ObjectAPI/ListTags" as const,
     requestStream: false as const,
@@ -9334,6 +9676,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: ListTagsResponse): Buffer => Buffer.from(ListTagsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListTagsResponse => ListTagsResponse.decode(value),
   },
+  /** Idempotent. */
   deleteTags: {
     path: "/pfs.ObjectAPI/DeleteTags" as const,
     requestStream: false as const,
@@ -9343,6 +9686,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: DeleteTagsResponse): Buffer => Buffer.from(DeleteTagsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteTagsResponse => DeleteTagsResponse.decode(value),
   },
+  /** Worker internal. */
   compact: {
     path: "/pfs.ObjectAPI/Compact" as const,
     requestStream: false as const,
@@ -9352,6 +9696,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Worker internal. */
   putObjDirect: {
     path: "/pfs.ObjectAPI/PutObjDirect" as const,
     requestStream: true as const,
@@ -9361,6 +9706,7 @@ export const ObjectAPIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Worker internal. */
   getObjDirect: {
     path: "/pfs.ObjectAPI/GetObjDirect" as const,
     requestStream: false as const,
@@ -9371,6 +9717,7 @@ export const ObjectAPIService = {
       Buffer.from(BytesValue.encode({ value: value ?? Buffer.alloc(0) }).finish()),
     responseDeserialize: (value: Buffer): Buffer | undefined => BytesValue.decode(value).value,
   },
+  /** Worker internal. */
   deleteObjDirect: {
     path: "/pfs.ObjectAPI/DeleteObjDirect" as const,
     requestStream: false as const,
@@ -9384,32 +9731,56 @@ export const ObjectAPIService = {
 } as const;
 
 export interface ObjectAPIServer extends UntypedServiceImplementation {
+  /** Stores the bytes of the stream as one object. */
   putObject: handleClientStreamingCall<PutObjectRequest, Object>;
+  /** Stores the bytes as objects of at most 512 MiB. */
   putObjectSplit: handleClientStreamingCall<PutObjectRequest, Objects>;
+  /** Worker internal. */
   putObjects: handleClientStreamingCall<PutObjectRequest, Empty>;
+  /** Worker internal. */
   createObject: handleUnaryCall<CreateObjectRequest, Empty>;
+  /** Streams an object's bytes; NOT_FOUND when there is none. */
   getObject: handleServerStreamingCall<Object, Buffer | undefined>;
+  /** Streams several objects' bytes. */
   getObjects: handleServerStreamingCall<GetObjectsRequest, Buffer | undefined>;
+  /** Worker internal. */
   putBlock: handleClientStreamingCall<PutBlockRequest, Empty>;
+  /** Worker internal. */
   getBlock: handleServerStreamingCall<GetBlockRequest, Buffer | undefined>;
+  /** Worker internal. */
   getBlocks: handleServerStreamingCall<GetBlocksRequest, Buffer | undefined>;
+  /** Worker internal. */
   listBlock: handleServerStreamingCall<ListBlockRequest, Block>;
+  /** Names an object that exists. */
   tagObject: handleUnaryCall<TagObjectRequest, Empty>;
+  /** Where an object lies. */
   inspectObject: handleUnaryCall<Object, ObjectInfo>;
+  /** Whether an object exists. */
   checkObject: handleUnaryCall<CheckObjectRequest, CheckObjectResponse>;
+  /** All objects. */
   listObjects: handleServerStreamingCall<ListObjectsRequest, ObjectInfo>;
+  /** Idempotent. */
   deleteObjects: handleUnaryCall<DeleteObjectsRequest, DeleteObjectsResponse>;
+  /** Streams the bytes of the object a tag names. */
   getTag: handleServerStreamingCall<Tag, Buffer | undefined>;
+  /** Where the object lies that a tag names. */
   inspectTag: handleUnaryCall<Tag, ObjectInfo>;
+  /** Tags by prefix. */
   listTags: handleServerStreamingCall<ListTagsRequest, ListTagsResponse>;
+  /** Idempotent. */
   deleteTags: handleUnaryCall<DeleteTagsRequest, DeleteTagsResponse>;
+  /** Worker internal. */
   compact: handleUnaryCall<Empty, Empty>;
+  /** Worker internal. */
   putObjDirect: handleClientStreamingCall<PutObjDirectRequest, Empty>;
+  /** Worker internal. */
   getObjDirect: handleServerStreamingCall<GetObjDirectRequest, Buffer | undefined>;
+  /** Worker internal. */
   deleteObjDirect: handleUnaryCall<DeleteObjDirectRequest, Empty>;
 }
 
 export interface ObjectAPIClient extends Client {
+  /** Stores the bytes of the stream as one object. */
   putObject(callback: (error: ServiceError | null, response: Object) => void): ClientWritableStream<PutObjectRequest>;
   putObject(
     metadata: Metadata,
@@ -9424,6 +9795,7 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Object) => void,
   ): ClientWritableStream<PutObjectRequest>;
+  /** Stores the bytes as objects of at most 512 MiB. */
   putObjectSplit(
     callback: (error: ServiceError | null, response: Objects) => void,
   ): ClientWritableStream<PutObjectRequest>;
@@ -9440,6 +9812,7 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Objects) => void,
   ): ClientWritableStream<PutObjectRequest>;
+  /** Worker internal. */
   putObjects(callback: (error: ServiceError | null, response: Empty) => void): ClientWritableStream<PutObjectRequest>;
   putObjects(
     metadata: Metadata,
@@ -9454,6 +9827,7 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientWritableStream<PutObjectRequest>;
+  /** Worker internal. */
   createObject(
     request: CreateObjectRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -9469,18 +9843,21 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Streams an object's bytes; NOT_FOUND when there is none. */
   getObject(request: Object, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   getObject(
     request: Object,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** Streams several objects' bytes. */
   getObjects(request: GetObjectsRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   getObjects(
     request: GetObjectsRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** Worker internal. */
   putBlock(callback: (error: ServiceError | null, response: Empty) => void): ClientWritableStream<PutBlockRequest>;
   putBlock(
     metadata: Metadata,
@@ -9495,24 +9872,28 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientWritableStream<PutBlockRequest>;
+  /** Worker internal. */
   getBlock(request: GetBlockRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   getBlock(
     request: GetBlockRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** Worker internal. */
   getBlocks(request: GetBlocksRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   getBlocks(
     request: GetBlocksRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** Worker internal. */
   listBlock(request: ListBlockRequest, options?: Partial<CallOptions>): ClientReadableStream<Block>;
   listBlock(
     request: ListBlockRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Block>;
+  /** Names an object that exists. */
   tagObject(
     request: TagObjectRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -9528,6 +9909,7 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Where an object lies. */
   inspectObject(request: Object, callback: (error: ServiceError | null, response: ObjectInfo) => void): ClientUnaryCall;
   inspectObject(
     request: Object,
@@ -9540,6 +9922,7 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ObjectInfo) => void,
   ): ClientUnaryCall;
+  /** Whether an object exists. */
   checkObject(
     request: CheckObjectRequest,
     callback: (error: ServiceError | null, response: CheckObjectResponse) => void,
@@ -9555,12 +9938,14 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CheckObjectResponse) => void,
   ): ClientUnaryCall;
+  /** All objects. */
   listObjects(request: ListObjectsRequest, options?: Partial<CallOptions>): ClientReadableStream<ObjectInfo>;
   listObjects(
     request: ListObjectsRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ObjectInfo>;
+  /** Idempotent. */
   deleteObjects(
     request: DeleteObjectsRequest,
     callback: (error: ServiceError | null, response: DeleteObjectsResponse) => void,
@@ -9576,8 +9961,10 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteObjectsResponse) => void,
   ): ClientUnaryCall;
+  /** Streams the bytes of the object a tag names. */
   getTag(request: Tag, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   getTag(request: Tag, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
+  /** Where the object lies that a tag names. */
   inspectTag(request: Tag, callback: (error: ServiceError | null, response: ObjectInfo) => void): ClientUnaryCall;
   inspectTag(
     request: Tag,
@@ -9590,12 +9977,14 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ObjectInfo) => void,
   ): ClientUnaryCall;
+  /** Tags by prefix. */
   listTags(request: ListTagsRequest, options?: Partial<CallOptions>): ClientReadableStream<ListTagsResponse>;
   listTags(
     request: ListTagsRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ListTagsResponse>;
+  /** Idempotent. */
   deleteTags(
     request: DeleteTagsRequest,
     callback: (error: ServiceError | null, response: DeleteTagsResponse) => void,
@@ -9611,6 +10000,7 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteTagsResponse) => void,
   ): ClientUnaryCall;
+  /** Worker internal. */
   compact(request: Empty, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   compact(
     request: Empty,
@@ -9623,6 +10013,7 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Worker internal. */
   putObjDirect(
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientWritableStream<PutObjDirectRequest>;
@@ -9639,12 +10030,14 @@ export interface ObjectAPIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientWritableStream<PutObjDirectRequest>;
+  /** Worker internal. */
   getObjDirect(request: GetObjDirectRequest, options?: Partial<CallOptions>): ClientReadableStream<Buffer | undefined>;
   getObjDirect(
     request: GetObjDirectRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Buffer | undefined>;
+  /** Worker internal. */
   deleteObjDirect(
     request: DeleteObjDirectRequest,
     callback: (error: ServiceError | null, response: Empty) => void,

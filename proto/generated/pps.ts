@@ -29,6 +29,9 @@ export const protobufPackage = "pps";
 
 export const protobufFileName = "pps.proto";
 
+/** Pipelines: the v1 wire contract of pipelines, jobs, datums and logs. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** Where a job is; FAILURE, SUCCESS and KILLED are final. */
 export enum JobState {
   JOB_STARTING = 0,
   JOB_RUNNING = 1,
@@ -88,6 +91,7 @@ export function jobStateToJSON(object: JobState): string {
   }
 }
 
+/** How a datum ended. */
 export enum DatumState {
   FAILED = 0,
   SUCCESS = 1,
@@ -135,6 +139,7 @@ export function datumStateToJSON(object: DatumState): string {
   }
 }
 
+/** State of a worker, kept for old clients. */
 export enum WorkerState {
   POD_RUNNING = 0,
   POD_SUCCESS = 1,
@@ -170,6 +175,7 @@ export function workerStateToJSON(object: WorkerState): string {
   }
 }
 
+/** Where a pipeline is. */
 export enum PipelineState {
   PIPELINE_STARTING = 0,
   PIPELINE_RUNNING = 1,
@@ -229,6 +235,10 @@ export function pipelineStateToJSON(object: PipelineState): string {
   }
 }
 
+/**
+ * A secret given to user code: all keys as files under `mount_path`, or `key` in `env_var`, or
+ * both.
+ */
 export interface SecretMount {
   name: string;
   mountPath: string;
@@ -236,20 +246,32 @@ export interface SecretMount {
   key: string;
 }
 
+/** What to run. */
 export interface Transform {
+  /** Container image; see docs for how workers without an engine treat it. */
   image: string;
+  /** Argument vector, run without a shell. */
   cmd: string[];
+  /** Literal values; `$(VAR)` expands variables defined before. */
   env: { [key: string]: string };
   secrets: SecretMount[];
+  /** Lines fed to cmd's standard input. */
   stdin: string[];
+  /** Exit codes that count as success besides 0. */
   acceptReturnCode: number[];
+  /** More worker logging only. */
   debug: boolean;
   imagePullSecrets: string[];
+  /** Name, uid or name:group to run as. */
   user: string;
+  /** Directory user code starts in. */
   workingDir: string;
+  /** Client side only. */
   dockerfile: string;
+  /** Run once when all tries of a datum failed; exit 0 makes the datum recovered. */
   errCmd: string[];
   errStdin: string[];
+  /** Client side only. */
   build?: BuildSpec | undefined;
 }
 
@@ -258,24 +280,29 @@ export interface Transform_EnvEntry {
   value: string;
 }
 
+/** How a client builds code for a pipeline. */
 export interface BuildSpec {
   path: string;
   language: string;
   image: string;
 }
 
+/** Refused by the server; kept so that messages decode. */
 export interface TFJob {
   tfJob: string;
 }
 
+/** Copies a job's output to an object store. */
 export interface Egress {
   URL: string;
 }
 
+/** A job by id. */
 export interface Job {
   id: string;
 }
 
+/** Annotations and labels, stored and echoed. */
 export interface Metadata {
   annotations: { [key: string]: string };
   labels: { [key: string]: string };
@@ -291,6 +318,7 @@ export interface Metadata_LabelsEntry {
   value: string;
 }
 
+/** Ports of a pipeline that serves. */
 export interface Service {
   internalPort: number;
   externalPort: number;
@@ -298,36 +326,55 @@ export interface Service {
   type: string;
 }
 
+/** A pipeline that makes data from outside. */
 export interface Spout {
   overwrite: boolean;
   service?: Service | undefined;
   marker: string;
 }
 
+/** Files of a branch. */
 export interface PFSInput {
+  /** Becomes /pfs/NAME; defaults to the repo's name. */
   name: string;
   repo: string;
   branch: string;
+  /** Filled in answers about jobs. */
   commit: string;
+  /** Which paths make one datum each. */
   glob: string;
+  /** Files are pipes that fetch when opened. */
   lazy: boolean;
+  /** Files appear with no content. */
   emptyFiles: boolean;
+  /** Template over the glob's capture groups; equal values join. */
   joinOn: string;
+  /** Served to user code by an S3 endpoint instead of files. */
   s3: boolean;
-  trigger?: Trigger | undefined;
+  /** Only process when this condition holds. */
+  trigger?:
+    | Trigger
+    | undefined;
+  /** Template over the glob's capture groups; equal values group. */
   groupBy: string;
+  /** Keep files without partner. */
   outerJoin: boolean;
 }
 
+/** Ticks. */
 export interface CronInput {
   name: string;
   repo: string;
   commit: string;
   spec: string;
-  start?: Timestamp | undefined;
+  start?:
+    | Timestamp
+    | undefined;
+  /** Keep only the newest tick. */
   overwrite: boolean;
 }
 
+/** A git repository. */
 export interface GitInput {
   name: string;
   url: string;
@@ -335,6 +382,7 @@ export interface GitInput {
   commit: string;
 }
 
+/** Exactly one of these is set; cross, union, join and group nest. */
 export interface Input {
   cross: Input[];
   union: Input[];
@@ -345,6 +393,7 @@ export interface Input {
   group: Input[];
 }
 
+/** Kept for old clients. */
 export interface JobInput {
   commit?: Commit | undefined;
   glob: string;
@@ -352,25 +401,30 @@ export interface JobInput {
   name: string;
 }
 
+/** How many datums at once: a constant, or a coefficient of the number of worker hosts. */
 export interface ParallelismSpec {
   constant: number;
   coefficient: number;
 }
 
+/** No visible effect; kept for old clients. */
 export interface HashtreeSpec {
   constant: number;
 }
 
+/** A file of a datum, by path and content hash. */
 export interface InputFile {
   path: string;
   hash: Buffer;
 }
 
+/** A datum of a job. */
 export interface Datum {
   id: string;
   job?: Job | undefined;
 }
 
+/** What is known about a datum. */
 export interface DatumInfo {
   datum?: Datum | undefined;
   state: DatumState;
@@ -379,6 +433,7 @@ export interface DatumInfo {
   data: FileInfo[];
 }
 
+/** Statistics of several datums. */
 export interface Aggregate {
   count: number;
   mean: number;
@@ -387,6 +442,7 @@ export interface Aggregate {
   ninetyFifthPercentile: number;
 }
 
+/** Time and bytes of a datum, or sums over a job's processed datums. */
 export interface ProcessStats {
   downloadTime?: Duration | undefined;
   processTime?: Duration | undefined;
@@ -395,6 +451,7 @@ export interface ProcessStats {
   uploadBytes: number;
 }
 
+/** Statistics over a job's datums. */
 export interface AggregateProcessStats {
   downloadTime?: Aggregate | undefined;
   processTime?: Aggregate | undefined;
@@ -403,6 +460,7 @@ export interface AggregateProcessStats {
   uploadBytes?: Aggregate | undefined;
 }
 
+/** What a worker is doing now. */
 export interface WorkerStatus {
   workerId: string;
   jobId: string;
@@ -414,18 +472,24 @@ export interface WorkerStatus {
   dataRecovered: number;
 }
 
+/** What a datum needs or may use at most. */
 export interface ResourceSpec {
+  /** Cores. */
   cpu: number;
+  /** Quantity such as `64M` or `1Gi`. */
   memory: string;
+  /** Quantity such as `1Gi`. */
   disk: string;
   gpu?: GPUSpec | undefined;
 }
 
+/** Number and kind of GPUs. */
 export interface GPUSpec {
   type: string;
   number: number;
 }
 
+/** Kept for old clients. */
 export interface EtcdJobInfo {
   job?: Job | undefined;
   pipeline?: Pipeline | undefined;
@@ -444,6 +508,7 @@ export interface EtcdJobInfo {
   dataRecovered: number;
 }
 
+/** What is known about a job. */
 export interface JobInfo {
   job?: Job | undefined;
   transform?: Transform | undefined;
@@ -458,48 +523,68 @@ export interface JobInfo {
   service?: Service | undefined;
   egress?: Egress | undefined;
   outputBranch: string;
-  outputRepo?: Repo | undefined;
+  outputRepo?:
+    | Repo
+    | undefined;
+  /** How often its driver was taken over. */
   restart: number;
+  /** Datums run successfully. */
   dataProcessed: number;
+  /** All datums of the job. */
   dataTotal: number;
   workerStatus: WorkerStatus[];
   resourceRequests?: ResourceSpec | undefined;
   input?: Input | undefined;
   newBranch?: BranchInfo | undefined;
-  statsCommit?: Commit | undefined;
+  statsCommit?:
+    | Commit
+    | undefined;
+  /** Datums whose result from an earlier job was used again. */
   dataSkipped: number;
   stats?: ProcessStats | undefined;
   enableStats: boolean;
   salt: string;
+  /** Why the job is not where one would like it to be. */
   reason: string;
   resourceLimits?: ResourceSpec | undefined;
   chunkSpec?: ChunkSpec | undefined;
   datumTimeout?: Duration | undefined;
-  jobTimeout?: Duration | undefined;
+  jobTimeout?:
+    | Duration
+    | undefined;
+  /** Datums that failed all tries. */
   dataFailed: number;
   datumTries: number;
   schedulingSpec?: SchedulingSpec | undefined;
   podSpec: string;
   podPatch: string;
-  spout?: Spout | undefined;
+  spout?:
+    | Spout
+    | undefined;
+  /** Datums that failed and were handled by err_cmd. */
   dataRecovered: number;
+  /** The pipeline spec the job ran with. */
   specCommit?: Commit | undefined;
   sidecarResourceLimits?: ResourceSpec | undefined;
 }
 
+/** A worker, kept for old clients. */
 export interface Worker {
   name: string;
   state: WorkerState;
 }
 
+/** Several jobs. */
 export interface JobInfos {
   jobInfo: JobInfo[];
 }
 
+/** A pipeline by name. */
 export interface Pipeline {
   name: string;
 }
 
+/** Kept for old clients. */
 export interface EtcdPipelineInfo {
   state: PipelineState;
   specCommit?: Commit | undefined;
@@ -515,14 +600,19 @@ export interface EtcdPipelineInfo_JobCountsEntry {
   value: number;
 }
 
+/** What is known about a pipeline; its serialized form is the file `/spec` of a spec commit. */
 export interface PipelineInfo {
   pipeline?: Pipeline | undefined;
   transform?: Transform | undefined;
   createdAt?: Timestamp | undefined;
   state: PipelineState;
   recentError: string;
+  /** Number of jobs by state. */
   jobCounts: { [key: number]: number };
-  parallelismSpec?: ParallelismSpec | undefined;
+  parallelismSpec?:
+    | ParallelismSpec
+    | undefined;
+  /** Starts at 1; every update adds one. */
   version: number;
   egress?: Egress | undefined;
   outputBranch: string;
@@ -532,6 +622,7 @@ export interface PipelineInfo {
   description: string;
   cacheSize: string;
   enableStats: boolean;
+  /** Part of every datum's identity; a new one makes everything run again. */
   salt: string;
   reason: string;
   maxQueueSize: number;
@@ -543,6 +634,7 @@ export interface PipelineInfo {
   githookUrl: string;
   specCommit?: Commit | undefined;
   standby: boolean;
+  /** The pipeline was stopped by a person. */
   stopped: boolean;
   datumTries: number;
   schedulingSpec?: SchedulingSpec | undefined;
@@ -568,10 +660,12 @@ export interface PipelineInfo_JobCountsEntry {
   value: number;
 }
 
+/** Several pipelines. */
 export interface PipelineInfos {
   pipelineInfo: PipelineInfo[];
 }
 
+/** Worker internal. */
 export interface CreateJobRequest {
   pipeline?: Pipeline | undefined;
   outputCommit?: Commit | undefined;
@@ -589,35 +683,49 @@ export interface CreateJobRequest {
   finished?: Timestamp | undefined;
 }
 
+/** Asks for a job by id or by its output commit. */
 export interface InspectJobRequest {
-  job?: Job | undefined;
+  job?:
+    | Job
+    | undefined;
+  /** Waits until the job has ended. */
   blockState: boolean;
   outputCommit?: Commit | undefined;
   full: boolean;
 }
 
+/** Asks for jobs, newest first. */
 export interface ListJobRequest {
   pipeline?: Pipeline | undefined;
   inputCommit: Commit[];
-  outputCommit?: Commit | undefined;
+  outputCommit?:
+    | Commit
+    | undefined;
+  /** 0 = of the current spec only, n = also n older ones, -1 = all. */
   history: number;
+  /** Also the fields copied from the pipeline. */
   full: boolean;
+  /** Drops jobs for which this expression is false. */
   jqFilter: string;
 }
 
+/** Waits for the jobs that come from these commits. */
 export interface FlushJobRequest {
   commits: Commit[];
   toPipelines: Pipeline[];
 }
 
+/** Removes a job's record; its output stays. */
 export interface DeleteJobRequest {
   job?: Job | undefined;
 }
 
+/** Stops a job. */
 export interface StopJobRequest {
   job?: Job | undefined;
 }
 
+/** Worker internal. */
 export interface UpdateJobStateRequest {
   job?: Job | undefined;
   state: JobState;
@@ -631,18 +739,28 @@ export interface UpdateJobStateRequest {
   stats?: ProcessStats | undefined;
 }
 
+/** Asks for log lines; all filters must hold. */
 export interface GetLogsRequest {
   job?: Job | undefined;
-  pipeline?: Pipeline | undefined;
+  pipeline?:
+    | Pipeline
+    | undefined;
+  /** Paths or content hashes of input files. */
   dataFilters: string[];
   master: boolean;
-  datum?: Datum | undefined;
+  datum?:
+    | Datum
+    | undefined;
+  /** Keep the stream open for new lines. */
   follow: boolean;
+  /** Only the last lines; 0 = all. */
   tail: number;
   useLokiBackend: boolean;
+  /** Only lines younger than this. */
   since?: Duration | undefined;
 }
 
+/** One line of log. */
 export interface LogMessage {
   pipelineName: string;
   jobId: string;
@@ -650,45 +768,57 @@ export interface LogMessage {
   ts?: Timestamp | undefined;
   message: string;
   workerId: string;
+  /** Written by user code. */
   user: boolean;
   datumId: string;
+  /** Written by the part that drives the job. */
   master: boolean;
 }
 
+/** Cancels and tries again the running datums that match all filters. */
 export interface RestartDatumRequest {
   job?: Job | undefined;
   dataFilters: string[];
 }
 
+/** Asks for one datum. */
 export interface InspectDatumRequest {
   datum?: Datum | undefined;
 }
 
+/** Asks for the datums of a job, or those an input would have. */
 export interface ListDatumRequest {
-  job?: Job | undefined;
+  job?:
+    | Job
+    | undefined;
+  /** 0 = all at once. */
   pageSize: number;
   page: number;
   input?: Input | undefined;
   statusOnly: boolean;
 }
 
+/** One page of datums. */
 export interface ListDatumResponse {
   datumInfos: DatumInfo[];
   totalPages: number;
   page: number;
 }
 
+/** One datum; only the first message carries the page numbers. */
 export interface ListDatumStreamResponse {
   datumInfo?: DatumInfo | undefined;
   totalPages: number;
   page: number;
 }
 
+/** How many datums a worker takes at once. */
 export interface ChunkSpec {
   number: number;
   sizeBytes: number;
 }
 
+/** Where workers may run. */
 export interface SchedulingSpec {
   nodeSelector: { [key: string]: string };
   priorityClassName: string;
@@ -699,18 +829,27 @@ export interface SchedulingSpec_NodeSelectorEntry {
   value: string;
 }
 
+/** Makes or updates a pipeline. */
 export interface CreatePipelineRequest {
   pipeline?: Pipeline | undefined;
-  transform?: Transform | undefined;
+  transform?:
+    | Transform
+    | undefined;
+  /** Change the pipeline when it exists. */
   update: boolean;
   parallelismSpec?: ParallelismSpec | undefined;
-  egress?: Egress | undefined;
+  egress?:
+    | Egress
+    | undefined;
+  /** Defaults to `master`. */
   outputBranch: string;
   resourceRequests?: ResourceSpec | undefined;
   input?: Input | undefined;
   description: string;
   cacheSize: string;
+  /** Keep statistics and logs of each datum in a branch. */
   enableStats: boolean;
+  /** With update: run everything again. */
   reprocess: boolean;
   maxQueueSize: number;
   service?: Service | undefined;
@@ -719,13 +858,24 @@ export interface CreatePipelineRequest {
   datumTimeout?: Duration | undefined;
   jobTimeout?: Duration | undefined;
   salt: string;
+  /** Hold no slot while idle. */
   standby: boolean;
+  /** Attempts per datum; defaults to 3. */
   datumTries: number;
-  schedulingSpec?: SchedulingSpec | undefined;
+  schedulingSpec?:
+    | SchedulingSpec
+    | undefined;
+  /** JSON for Kubernetes; checked and stored, otherwise ignored. */
   podSpec: string;
-  hashtreeSpec?: HashtreeSpec | undefined;
+  hashtreeSpec?:
+    | HashtreeSpec
+    | undefined;
+  /** JSON for Kubernetes; checked and stored, otherwise ignored. */
   podPatch: string;
-  spout?: Spout | undefined;
+  spout?:
+    | Spout
+    | undefined;
+  /** Recreate a pipeline from an existing spec commit. */
   specCommit?: Commit | undefined;
   tfJob?: TFJob | undefined;
   s3Out: boolean;
@@ -735,10 +885,12 @@ export interface CreatePipelineRequest {
   reprocessSpec: string;
 }
 
+/** Asks for one pipeline; the name may carry `^` or `.n` for older specs. */
 export interface InspectPipelineRequest {
   pipeline?: Pipeline | undefined;
 }
 
+/** Asks for pipelines, newest created first. */
 export interface ListPipelineRequest {
   pipeline?: Pipeline | undefined;
   history: number;
@@ -746,68 +898,84 @@ export interface ListPipelineRequest {
   jqFilter: string;
 }
 
+/** Deletes a pipeline with its output. */
 export interface DeletePipelineRequest {
   pipeline?: Pipeline | undefined;
   all: boolean;
   force: boolean;
+  /** Keep the output repo and its data. */
   keepRepo: boolean;
   splitTransaction: boolean;
 }
 
+/** Resumes a pipeline. */
 export interface StartPipelineRequest {
   pipeline?: Pipeline | undefined;
 }
 
+/** Pauses a pipeline. */
 export interface StopPipelineRequest {
   pipeline?: Pipeline | undefined;
 }
 
+/** Runs a pipeline on chosen commits. */
 export interface RunPipelineRequest {
   pipeline?: Pipeline | undefined;
   provenance: CommitProvenance[];
   jobId: string;
 }
 
+/** Makes a tick now. */
 export interface RunCronRequest {
   pipeline?: Pipeline | undefined;
 }
 
+/** A Kubernetes Secret manifest in JSON. */
 export interface CreateSecretRequest {
   file: Buffer;
 }
 
+/** Deletes a secret. */
 export interface DeleteSecretRequest {
   secret?: Secret | undefined;
 }
 
+/** Asks for one secret; never for its values. */
 export interface InspectSecretRequest {
   secret?: Secret | undefined;
 }
 
+/** A secret by name. */
 export interface Secret {
   name: string;
 }
 
+/** What is known about a secret, without its values. */
 export interface SecretInfo {
   secret?: Secret | undefined;
   type: string;
   creationTimestamp?: Timestamp | undefined;
 }
 
+/** Several secrets. */
 export interface SecretInfos {
   secretInfo: SecretInfo[];
 }
 
+/** Frees storage nothing refers to. */
 export interface GarbageCollectRequest {
   memoryBytes: number;
 }
 
+/** Nothing. */
 export interface GarbageCollectResponse {
 }
 
+/** Nothing. */
 export interface ActivateAuthRequest {
 }
 
+/** Nothing. */
 export interface ActivateAuthResponse {
 }
 
@@ -11753,8 +11921,10 @@ export const ActivateAuthResponse: MessageFns<ActivateAuthResponse> = {
   },
 };
 
+/** Pipelines, their jobs and datums. */
 export type APIService = typeof APIService;
 export const APIService = {
+  /** Worker internal. */
   createJob: {
     path: "/pps.API/CreateJob" as const,
     requestStream: false as const,
@@ -11764,6 +11934,7 @@ export const APIService = {
     responseSerialize: (value: Job): Buffer => Buffer.from(Job.encode(value).finish()),
     responseDeserialize: (value: Buffer): Job => Job.decode(value),
   },
+  /** May wait, see `block_state`. NOT_FOUND for an unknown id. */
   inspectJob: {
     path: "/pps.API/InspectJob" as const,
     requestStream: false as const,
@@ -11773,6 +11944,7 @@ export const APIService = {
     responseSerialize: (value: JobInfo): Buffer => Buffer.from(JobInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): JobInfo => JobInfo.decode(value),
   },
+  /** ListJobStream collected into one reply. */
   listJob: {
     path: "/pps.API/ListJob" as const,
     requestStream: false as const,
@@ -11782,6 +11954,7 @@ export const APIService = {
     responseSerialize: (value: JobInfos): Buffer => Buffer.from(JobInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): JobInfos => JobInfos.decode(value),
   },
+  /** Newest first. */
   listJobStream: {
     path: "/pps.API/ListJobStream" as const,
     requestStream: false as const,
@@ -11791,6 +11964,7 @@ export const APIService = {
     responseSerialize: (value: JobInfo): Buffer => Buffer.from(JobInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): JobInfo => JobInfo.decode(value),
   },
+  /** Ends when every job that comes from the commits has ended; failed jobs are no error. */
   flushJob: {
     path: "/pps.API/FlushJob" as const,
     requestStream: false as const,
@@ -11800,6 +11974,7 @@ export const APIService = {
     responseSerialize: (value: JobInfo): Buffer => Buffer.from(JobInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): JobInfo => JobInfo.decode(value),
   },
+  /** The output commit stays. */
   deleteJob: {
     path: "/pps.API/DeleteJob" as const,
     requestStream: false as const,
@@ -11809,6 +11984,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Ends soon after as KILLED; its output is empty. */
   stopJob: {
     path: "/pps.API/StopJob" as const,
     requestStream: false as const,
@@ -11818,6 +11994,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Details of one datum. */
   inspectDatum: {
     path: "/pps.API/InspectDatum" as const,
     requestStream: false as const,
@@ -11827,6 +12004,7 @@ export const APIService = {
     responseSerialize: (value: DatumInfo): Buffer => Buffer.from(DatumInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): DatumInfo => DatumInfo.decode(value),
   },
+  /** Datums of a job, or a preview of those of an input. */
   listDatum: {
     path: "/pps.API/ListDatum" as const,
     requestStream: false as const,
@@ -11836,6 +12014,7 @@ export const APIService = {
     responseSerialize: (value: ListDatumResponse): Buffer => Buffer.from(ListDatumResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListDatumResponse => ListDatumResponse.decode(value),
   },
+  /** The same, one message per datum. */
   listDatumStream: {
     path: "/pps.API/ListDatumStream" as const,
     requestStream: false as const,
@@ -11846,6 +12025,7 @@ export const APIService = {
       Buffer.from(ListDatumStreamResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListDatumStreamResponse => ListDatumStreamResponse.decode(value),
   },
+  /** The cancelled try counts as failed. */
   restartDatum: {
     path: "/pps.API/RestartDatum" as const,
     requestStream: false as const,
@@ -11855,6 +12035,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** All or nothing: repo, spec commit, branch and first output commit appear together. */
   createPipeline: {
     path: "/pps.API/CreatePipeline" as const,
     requestStream: false as const,
@@ -11865,6 +12046,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** NOT_FOUND for an unknown name. */
   inspectPipeline: {
     path: "/pps.API/InspectPipeline" as const,
     requestStream: false as const,
@@ -11875,6 +12057,7 @@ export const APIService = {
     responseSerialize: (value: PipelineInfo): Buffer => Buffer.from(PipelineInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): PipelineInfo => PipelineInfo.decode(value),
   },
+  /** Newest created first. */
   listPipeline: {
     path: "/pps.API/ListPipeline" as const,
     requestStream: false as const,
@@ -11884,6 +12067,10 @@ export const APIService = {
     responseSerialize: (value: PipelineInfos): Buffer => Buffer.from(PipelineInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): PipelineInfos => PipelineInfos.decode(value),
   },
+  /**
+   * A missing pipeline is no error. FAILED_PRECONDITION when another pipeline reads its output and
+   * `force` is not set.
+   */
   deletePipeline: {
     path: "/pps.API/DeletePipeline" as const,
     requestStream: false as const,
@@ -11894,6 +12081,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Idempotent. */
   startPipeline: {
     path: "/pps.API/StartPipeline" as const,
     requestStream: false as const,
@@ -11903,6 +12091,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Idempotent; running work stops. */
   stopPipeline: {
     path: "/pps.API/StopPipeline" as const,
     requestStream: false as const,
@@ -11912,6 +12101,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** The branch head does not move. */
   runPipeline: {
     path: "/pps.API/RunPipeline" as const,
     requestStream: false as const,
@@ -11921,6 +12111,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Ticks every cron input of the pipeline. */
   runCron: {
     path: "/pps.API/RunCron" as const,
     requestStream: false as const,
@@ -11930,6 +12121,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Stores a secret. */
   createSecret: {
     path: "/pps.API/CreateSecret" as const,
     requestStream: false as const,
@@ -11939,6 +12131,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Deletes a secret. */
   deleteSecret: {
     path: "/pps.API/DeleteSecret" as const,
     requestStream: false as const,
@@ -11948,6 +12141,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** All secrets, without values. */
   listSecret: {
     path: "/pps.API/ListSecret" as const,
     requestStream: false as const,
@@ -11957,6 +12151,7 @@ export const APIService = {
     responseSerialize: (value: SecretInfos): Buffer => Buffer.from(SecretInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): SecretInfos => SecretInfos.decode(value),
   },
+  /** One secret, without values. */
   inspectSecret: {
     path: "/pps.API/InspectSecret" as const,
     requestStream: false as const,
@@ -11966,6 +12161,7 @@ export const APIService = {
     responseSerialize: (value: SecretInfo): Buffer => Buffer.from(SecretInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): SecretInfo => SecretInfo.decode(value),
   },
+  /** Every pipeline, and all spec history. */
   deleteAll: {
     path: "/pps.API/DeleteAll" as const,
     requestStream: false as const,
@@ -11975,6 +12171,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Lines of a pipeline, job or datum, also after their workers are gone. */
   getLogs: {
     path: "/pps.API/GetLogs" as const,
     requestStream: false as const,
@@ -11984,6 +12181,7 @@ export const APIService = {
     responseSerialize: (value: LogMessage): Buffer => Buffer.from(LogMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): LogMessage => LogMessage.decode(value),
   },
+  /** Frees storage nothing refers to. */
   garbageCollect: {
     path: "/pps.API/GarbageCollect" as const,
     requestStream: false as const,
@@ -11995,6 +12193,7 @@ export const APIService = {
       Buffer.from(GarbageCollectResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GarbageCollectResponse => GarbageCollectResponse.decode(value),
   },
+  /** Part of switching auth on. */
   activateAuth: {
     path: "/pps.API/ActivateAuth" as const,
     requestStream: false as const,
@@ -12005,6 +12204,7 @@ export const APIService = {
       Buffer.from(ActivateAuthResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ActivateAuthResponse => ActivateAuthResponse.decode(value),
   },
+  /** Worker internal. */
   updateJobState: {
     path: "/pps.API/UpdateJobState" as const,
     requestStream: false as const,
@@ -12018,37 +12218,69 @@ export const APIService = {
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
+  /** Worker internal. */
   createJob: handleUnaryCall<CreateJobRequest, Job>;
+  /** May wait, see `block_state`. NOT_FOUND for an unknown id. */
   inspectJob: handleUnaryCall<InspectJobRequest, JobInfo>;
+  /** ListJobStream collected into one reply. */
   listJob: handleUnaryCall<ListJobRequest, JobInfos>;
+  /** Newest first. */
   listJobStream: handleServerStreamingCall<ListJobRequest, JobInfo>;
+  /** Ends when every job that comes from the commits has ended; failed jobs are no error. */
   flushJob: handleServerStreamingCall<FlushJobRequest, JobInfo>;
+  /** The output commit stays. */
   deleteJob: handleUnaryCall<DeleteJobRequest, Empty>;
+  /** Ends soon after as KILLED; its output is empty. */
   stopJob: handleUnaryCall<StopJobRequest, Empty>;
+  /** Details of one datum. */
   inspectDatum: handleUnaryCall<InspectDatumRequest, DatumInfo>;
+  /** Datums of a job, or a preview of those of an input. */
   listDatum: handleUnaryCall<ListDatumRequest, ListDatumResponse>;
+  /** The same, one message per datum. */
   listDatumStream: handleServerStreamingCall<ListDatumRequest, ListDatumStreamResponse>;
+  /** The cancelled try counts as failed. */
   restartDatum: handleUnaryCall<RestartDatumRequest, Empty>;
+  /** All or nothing: repo, spec commit, branch and first output commit appear together. */
   createPipeline: handleUnaryCall<CreatePipelineRequest, Empty>;
+  /** NOT_FOUND for an unknown name. */
   inspectPipeline: handleUnaryCall<InspectPipelineRequest, PipelineInfo>;
+  /** Newest created first. */
   listPipeline: handleUnaryCall<ListPipelineRequest, PipelineInfos>;
+  /**
+   * A missing pipeline is no error. FAILED_PRECONDITION when another pipeline reads its output and
+   * `force` is not set.
+   */
   deletePipeline: handleUnaryCall<DeletePipelineRequest, Empty>;
+  /** Idempotent. */
   startPipeline: handleUnaryCall<StartPipelineRequest, Empty>;
+  /** Idempotent; running work stops. */
   stopPipeline: handleUnaryCall<StopPipelineRequest, Empty>;
+  /** The branch head does not move. */
   runPipeline: handleUnaryCall<RunPipelineRequest, Empty>;
+  /** Ticks every cron input of the pipeline. */
   runCron: handleUnaryCall<RunCronRequest, Empty>;
+  /** Stores a secret. */
   createSecret: handleUnaryCall<CreateSecretRequest, Empty>;
+  /** Deletes a secret. */
   deleteSecret: handleUnaryCall<DeleteSecretRequest, Empty>;
+  /** All secrets, without values. */
   listSecret: handleUnaryCall<Empty, SecretInfos>;
+  /** One secret, without values. */
   inspectSecret: handleUnaryCall<InspectSecretRequest, SecretInfo>;
+  /** Every pipeline, and all spec history. */
   deleteAll: handleUnaryCall<Empty, Empty>;
+  /** Lines of a pipeline, job or datum, also after their workers are gone. */
   getLogs: handleServerStreamingCall<GetLogsRequest, LogMessage>;
+  /** Frees storage nothing refers to. */
   garbageCollect: handleUnaryCall<GarbageCollectRequest, GarbageCollectResponse>;
+  /** Part of switching auth on. */
   activateAuth: handleUnaryCall<ActivateAuthRequest, ActivateAuthResponse>;
+  /** Worker internal. */
   updateJobState: handleUnaryCall<UpdateJobStateRequest, Empty>;
 }
 
 export interface APIClient extends Client {
+  /** Worker internal. */
   createJob(request: CreateJobRequest, callback: (error: ServiceError | null, response: Job) => void): ClientUnaryCall;
   createJob(
     request: CreateJobRequest,
@@ -12061,6 +12293,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Job) => void,
   ): ClientUnaryCall;
+  /** May wait, see `block_state`. NOT_FOUND for an unknown id. */
   inspectJob(
     request: InspectJobRequest,
     callback: (error: ServiceError | null, response: JobInfo) => void,
@@ -12076,6 +12309,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: JobInfo) => void,
   ): ClientUnaryCall;
+  /** ListJobStream collected into one reply. */
   listJob(request: ListJobRequest, callback: (error: ServiceError | null, response: JobInfos) => void): ClientUnaryCall;
   listJob(
     request: ListJobRequest,
@@ -12088,18 +12322,21 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: JobInfos) => void,
   ): ClientUnaryCall;
+  /** Newest first. */
   listJobStream(request: ListJobRequest, options?: Partial<CallOptions>): ClientReadableStream<JobInfo>;
   listJobStream(
     request: ListJobRequest,
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<JobInfo>;
+  /** Ends when every job that comes from the commits has ended; failed jobs are no error. */
   flushJob(request: FlushJobRequest, options?: Partial<CallOptions>): ClientReadableStream<JobInfo>;
   flushJob(
     request: FlushJobRequest,
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<JobInfo>;
+  /** The output commit stays. */
   deleteJob(
     request: DeleteJobRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12115,6 +12352,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Ends soon after as KILLED; its output is empty. */
   stopJob(request: StopJobRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   stopJob(
     request: StopJobRequest,
@@ -12127,6 +12365,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Details of one datum. */
   inspectDatum(
     request: InspectDatumRequest,
     callback: (error: ServiceError | null, response: DatumInfo) => void,
@@ -12142,6 +12381,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DatumInfo) => void,
   ): ClientUnaryCall;
+  /** Datums of a job, or a preview of those of an input. */
   listDatum(
     request: ListDatumRequest,
     callback: (error: ServiceError | null, response: ListDatumResponse) => void,
@@ -12157,6 +12397,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListDatumResponse) => void,
   ): ClientUnaryCall;
+  /** The same, one message per datum. */
   listDatumStream(
     request: ListDatumRequest,
     options?: Partial<CallOptions>,
@@ -12166,6 +12407,7 @@ export interface APIClient extends Client {
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ListDatumStreamResponse>;
+  /** The cancelled try counts as failed. */
   restartDatum(
     request: RestartDatumRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12181,6 +12423,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** All or nothing: repo, spec commit, branch and first output commit appear together. */
   createPipeline(
     request: CreatePipelineRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12196,6 +12439,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** NOT_FOUND for an unknown name. */
   inspectPipeline(
     request: InspectPipelineRequest,
     callback: (error: ServiceError | null, response: PipelineInfo) => void,
@@ -12211,6 +12455,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PipelineInfo) => void,
   ): ClientUnaryCall;
+  /** Newest created first. */
   listPipeline(
     request: ListPipelineRequest,
     callback: (error: ServiceError | null, response: PipelineInfos) => void,
@@ -12226,6 +12471,10 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PipelineInfos) => void,
   ): ClientUnaryCall;
+  /**
+   * A missing pipeline is no error. FAILED_PRECONDITION when another pipeline reads its output and
+   * `force` is not set.
+   */
   deletePipeline(
     request: DeletePipelineRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12241,6 +12490,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Idempotent. */
   startPipeline(
     request: StartPipelineRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12256,6 +12506,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Idempotent; running work stops. */
   stopPipeline(
     request: StopPipelineRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12271,6 +12522,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** The branch head does not move. */
   runPipeline(
     request: RunPipelineRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12286,6 +12538,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Ticks every cron input of the pipeline. */
   runCron(request: RunCronRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   runCron(
     request: RunCronRequest,
@@ -12298,6 +12551,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Stores a secret. */
   createSecret(
     request: CreateSecretRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12313,6 +12567,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Deletes a secret. */
   deleteSecret(
     request: DeleteSecretRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -12328,6 +12583,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** All secrets, without values. */
   listSecret(request: Empty, callback: (error: ServiceError | null, response: SecretInfos) => void): ClientUnaryCall;
   listSecret(
     request: Empty,
@@ -12340,6 +12596,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SecretInfos) => void,
   ): ClientUnaryCall;
+  /** One secret, without values. */
   inspectSecret(
     request: InspectSecretRequest,
     callback: (error: ServiceError | null, response: SecretInfo) => void,
@@ -12355,6 +12612,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SecretInfo) => void,
   ): ClientUnaryCall;
+  /** Every pipeline, and all spec history. */
   deleteAll(request: Empty, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   deleteAll(
     request: Empty,
@@ -12367,12 +12625,14 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Lines of a pipeline, job or datum, also after their workers are gone. */
   getLogs(request: GetLogsRequest, options?: Partial<CallOptions>): ClientReadableStream<LogMessage>;
   getLogs(
     request: GetLogsRequest,
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<LogMessage>;
+  /** Frees storage nothing refers to. */
   garbageCollect(
     request: GarbageCollectRequest,
     callback: (error: ServiceError | null, response: GarbageCollectResponse) => void,
@@ -12388,6 +12648,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GarbageCollectResponse) => void,
   ): ClientUnaryCall;
+  /** Part of switching auth on. */
   activateAuth(
     request: ActivateAuthRequest,
     callback: (error: ServiceError | null, response: ActivateAuthResponse) => void,
@@ -12403,6 +12664,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ActivateAuthResponse) => void,
   ): ClientUnaryCall;
+  /** Worker internal. */
   updateJobState(
     request: UpdateJobStateRequest,
     callback: (error: ServiceError | null, response: Empty) => void,

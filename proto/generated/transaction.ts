@@ -36,9 +36,13 @@ export const protobufPackage = "transaction";
 
 export const protobufFileName = "transaction.proto";
 
+/** Transactions: the v1 wire contract. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** Nothing. */
 export interface DeleteAllRequest {
 }
 
+/** One recorded request; exactly one field is set. */
 export interface TransactionRequest {
   createRepo?: CreateRepoRequest | undefined;
   deleteRepo?: DeleteRepoRequest | undefined;
@@ -52,14 +56,17 @@ export interface TransactionRequest {
   createPipeline?: CreatePipelineRequest | undefined;
 }
 
+/** The answer of a recorded request; only commits have one. */
 export interface TransactionResponse {
   commit?: Commit | undefined;
 }
 
+/** A transaction by id (a uuid with dashes). */
 export interface Transaction {
   id: string;
 }
 
+/** A transaction with its requests and responses. */
 export interface TransactionInfo {
   transaction?: Transaction | undefined;
   requests: TransactionRequest[];
@@ -67,28 +74,35 @@ export interface TransactionInfo {
   started?: Timestamp | undefined;
 }
 
+/** Several transactions. */
 export interface TransactionInfos {
   transactionInfo: TransactionInfo[];
 }
 
+/** Requests to run at once. */
 export interface BatchTransactionRequest {
   requests: TransactionRequest[];
 }
 
+/** Nothing. */
 export interface StartTransactionRequest {
 }
 
+/** Asks for one transaction. */
 export interface InspectTransactionRequest {
   transaction?: Transaction | undefined;
 }
 
+/** Drops a transaction. */
 export interface DeleteTransactionRequest {
   transaction?: Transaction | undefined;
 }
 
+/** Nothing. */
 export interface ListTransactionRequest {
 }
 
+/** Runs a transaction. */
 export interface FinishTransactionRequest {
   transaction?: Transaction | undefined;
 }
@@ -1145,8 +1159,10 @@ export const FinishTransactionRequest: MessageFns<FinishTransactionRequest> = {
   },
 };
 
+/** Several changes that happen together or not at all. */
 export type APIService = typeof APIService;
 export const APIService = {
+  /** Runs a list atomically without storing it. */
   batchTransaction: {
     path: "/transaction.API/BatchTransaction" as const,
     requestStream: false as const,
@@ -1157,6 +1173,7 @@ export const APIService = {
     responseSerialize: (value: TransactionInfo): Buffer => Buffer.from(TransactionInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransactionInfo => TransactionInfo.decode(value),
   },
+  /** Opens an empty transaction; calls with the metadata `pach-transaction` join it. */
   startTransaction: {
     path: "/transaction.API/StartTransaction" as const,
     requestStream: false as const,
@@ -1167,6 +1184,7 @@ export const APIService = {
     responseSerialize: (value: Transaction): Buffer => Buffer.from(Transaction.encode(value).finish()),
     responseDeserialize: (value: Buffer): Transaction => Transaction.decode(value),
   },
+  /** NOT_FOUND for an unknown id. */
   inspectTransaction: {
     path: "/transaction.API/InspectTransaction" as const,
     requestStream: false as const,
@@ -1177,6 +1195,7 @@ export const APIService = {
     responseSerialize: (value: TransactionInfo): Buffer => Buffer.from(TransactionInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransactionInfo => TransactionInfo.decode(value),
   },
+  /** NOT_FOUND for an unknown id. */
   deleteTransaction: {
     path: "/transaction.API/DeleteTransaction" as const,
     requestStream: false as const,
@@ -1187,6 +1206,7 @@ export const APIService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Newest first. */
   listTransaction: {
     path: "/transaction.API/ListTransaction" as const,
     requestStream: false as const,
@@ -1197,6 +1217,7 @@ export const APIService = {
     responseSerialize: (value: TransactionInfos): Buffer => Buffer.from(TransactionInfos.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransactionInfos => TransactionInfos.decode(value),
   },
+  /** Runs everything in one atomic step; on failure the transaction stays. */
   finishTransaction: {
     path: "/transaction.API/FinishTransaction" as const,
     requestStream: false as const,
@@ -1207,6 +1228,7 @@ export const APIService = {
     responseSerialize: (value: TransactionInfo): Buffer => Buffer.from(TransactionInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransactionInfo => TransactionInfo.decode(value),
   },
+  /** Drops all transactions. */
   deleteAll: {
     path: "/transaction.API/DeleteAll" as const,
     requestStream: false as const,
@@ -1219,16 +1241,24 @@ export const APIService = {
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
+  /** Runs a list atomically without storing it. */
   batchTransaction: handleUnaryCall<BatchTransactionRequest, TransactionInfo>;
+  /** Opens an empty transaction; calls with the metadata `pach-transaction` join it. */
   startTransaction: handleUnaryCall<StartTransactionRequest, Transaction>;
+  /** NOT_FOUND for an unknown id. */
   inspectTransaction: handleUnaryCall<InspectTransactionRequest, TransactionInfo>;
+  /** NOT_FOUND for an unknown id. */
   deleteTransaction: handleUnaryCall<DeleteTransactionRequest, Empty>;
+  /** Newest first. */
   listTransaction: handleUnaryCall<ListTransactionRequest, TransactionInfos>;
+  /** Runs everything in one atomic step; on failure the transaction stays. */
   finishTransaction: handleUnaryCall<FinishTransactionRequest, TransactionInfo>;
+  /** Drops all transactions. */
   deleteAll: handleUnaryCall<DeleteAllRequest, Empty>;
 }
 
 export interface APIClient extends Client {
+  /** Runs a list atomically without storing it. */
   batchTransaction(
     request: BatchTransactionRequest,
     callback: (error: ServiceError | null, response: TransactionInfo) => void,
@@ -1244,6 +1274,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransactionInfo) => void,
   ): ClientUnaryCall;
+  /** Opens an empty transaction; calls with the metadata `pach-transaction` join it. */
   startTransaction(
     request: StartTransactionRequest,
     callback: (error: ServiceError | null, response: Transaction) => void,
@@ -1259,6 +1290,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Transaction) => void,
   ): ClientUnaryCall;
+  /** NOT_FOUND for an unknown id. */
   inspectTransaction(
     request: InspectTransactionRequest,
     callback: (error: ServiceError | null, response: TransactionInfo) => void,
@@ -1274,6 +1306,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransactionInfo) => void,
   ): ClientUnaryCall;
+  /** NOT_FOUND for an unknown id. */
   deleteTransaction(
     request: DeleteTransactionRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -1289,6 +1322,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Newest first. */
   listTransaction(
     request: ListTransactionRequest,
     callback: (error: ServiceError | null, response: TransactionInfos) => void,
@@ -1304,6 +1338,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransactionInfos) => void,
   ): ClientUnaryCall;
+  /** Runs everything in one atomic step; on failure the transaction stays. */
   finishTransaction(
     request: FinishTransactionRequest,
     callback: (error: ServiceError | null, response: TransactionInfo) => void,
@@ -1319,6 +1354,7 @@ export interface APIClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransactionInfo) => void,
   ): ClientUnaryCall;
+  /** Drops all transactions. */
   deleteAll(
     request: DeleteAllRequest,
     callback: (error: ServiceError | null, response: Empty) => void,

@@ -24,6 +24,9 @@ export const protobufPackage = "versionpb";
 
 export const protobufFileName = "versionpb.proto";
 
+/** The API version: the v1 wire contract. Names and numbers are fixed; fields of our own start at 1000. */
+
+/** A version as major.minor.micro and a suffix. */
 export interface Version {
   major: number;
   minor: number;
@@ -148,8 +151,10 @@ export const Version: MessageFns<Version> = {
   },
 };
 
+/** The API version, by which clients decide whether they fit. */
 export type APIService = typeof APIService;
 export const APIService = {
+  /** Answers 1.13.x. */
   getVersion: {
     path: "/versionpb.API/GetVersion" as const,
     requestStream: false as const,
@@ -162,10 +167,12 @@ export const APIService = {
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
+  /** Answers 1.13.x. */
   getVersion: handleUnaryCall<Empty, Version>;
 }
 
 export interface APIClient extends Client {
+  /** Answers 1.13.x. */
   getVersion(request: Empty, callback: (error: ServiceError | null, response: Version) => void): ClientUnaryCall;
   getVersion(
     request: Empty,
