@@ -61,6 +61,8 @@ export interface WorkDatum {
   /** 68 hex digits, the skip key. */
   readonly tag: string;
   readonly inputs: readonly DatumInput[];
+  /** Tells equal datums of one job apart (a union may give the same file twice); absent = 0. */
+  readonly twin?: number;
 }
 
 /** A slice `[from, to)` of a segment blob (a JSON array of WorkDatum, deflated). */

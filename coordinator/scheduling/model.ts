@@ -1,0 +1,100 @@
+/**
+ * What scheduling keeps: etcd keys of ownership and membership, and the JSON of its blobs. All of it
+ * is written down in docs/formats/work.md.
+ */
+import type { LogLine, TaskResult } from '../../queue/messages.js';
+
+/** `own/<pipeline>` under its owner's lease. Its create revision is the fencing token. */
+export interface OwnerRecord {
+  readonly replica: string;
+  /** Random per process start: tells a restarted coordinator from the one it replaces. */
+  readonly instance: string;
+}
+
+/** `co/<replica>` under the coordinator's lease. */
+export type CoordinatorRecord = OwnerRecord;
+
+/** `wk/<worker>` under the lease of the coordinator that holds its Join stream. */
+export interface WorkerRecord {
+  readonly worker: string;
+  readonly replica: string;
+  readonly host: string;
+  readonly slots: number;
+  readonly gpus: number;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly isolation: string;
+  readonly version: string;
+  /** Takes no new tasks. */
+  readonly draining: boolean;
+}
+
+/** `mh/<pipeline>`: manifests that later jobs may reuse datums from, newest first, at most 8. */
+export interface ManifestHistory {
+  readonly salt: string;
+  readonly manifests: readonly { readonly ref: string; readonly job: string }[];
+}
+
+export const MANIFESTS_KEPT = 8;
+
+export const OWNERS = 'own/';
+export const COORDINATORS = 'co/';
+export const WORKERS = 'wk/';
+export const ownerKey = (pipeline: string): string => `${OWNERS}${pipeline}`;
+export const coordinatorKey = (replica: string): string => `${COORDINATORS}${replica}`;
+export const workerKey = (worker: string): string => `${WORKERS}${worker}`;
+export const historyKey = (pipeline: string): string => `mh/${pipeline}`;
+
+/** How a job's datums were cut into tasks; `JobRecord.plan`. Immutable: every owner reads the same. */
+export interface JobPlan {
+  readonly format: 1;
+  /** JobSpec blob. */
+  readonly spec: string;
+  /** Manifest whose datums were carried over, with the output they make. */
+  readonly base?: string;
+  /** SortedMap of the datums that need no run in this job. */
+  readonly carried: string;
+  readonly segments: readonly { readonly ref: string; readonly count: number }[];
+  /** `[segment, from, to]`; the position is the task's number. */
+  readonly tasks: readonly (readonly [number, number, number])[];
+  readonly total: number;
+  readonly skipped: number;
+}
+
+/** Results gathered so far or all of them; `JobRecord.results`. */
+export interface ResultsIndex {
+  readonly format: 1;
+  /** Results since the checkpoint `previous`. */
+  readonly results: readonly TaskResult[];
+  readonly previous?: string;
+  /** How many indexes stand before this one. */
+  readonly depth: number;
+  /** Last sequence read from the results stream, and the stream's creation time. */
+  readonly sequence: number;
+  readonly stream: string;
+  /** Highest attempt number published. */
+  readonly attempt: number;
+  /** Lines by the owner of the job about the whole job (the v1 API calls them master lines). */
+  readonly master: readonly LogLine[];
+}
+
+/** `JobRecord.manifest`: the datums of a finished job. */
+export interface ManifestHeader {
+  readonly format: 1;
+  readonly pipeline: string;
+  readonly salt: string;
+  readonly job: string;
+  readonly commit: string;
+  /** SortedMap: datum key → datum record. */
+  readonly map: string;
+  readonly total: number;
+  /** base64 of the output's root; absent when the job did not succeed. */
+  readonly output?: string;
+  /** Some live output makes an empty directory: removals then need a full merge. */
+  readonly hasMkdir: boolean;
+  readonly meanDatumMs?: number;
+}
+
+/** The task number of lines that the owner writes. */
+export const MASTER_TASK = -1;

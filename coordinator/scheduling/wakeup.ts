@@ -1,0 +1,28 @@
+/** A flag that one loop waits for and any number of callbacks raise; raising early is not lost. */
+import { addAbortListener } from '../../core/signals.js';
+import type { Clock } from '../../core/clock.js';
+
+export class Wakeup {
+  #raised = false;
+  #wake: (() => void) | undefined;
+
+  raise(): void {
+    this.#raised = true;
+    this.#wake?.();
+  }
+
+  /** Returns when raised or after `timeoutMs`; throws the signal's reason. Lowers the flag. */
+  async wait(options: { signal: AbortSignal; timeoutMs: number; clock: Clock }): Promise<void> {
+    options.signal.throwIfAborted();
+    if (!this.#raised) {
+      const done = new AbortController();
+      this.#wake = () => done.abort();
+      const stop = addAbortListener(options.signal, () => done.abort());
+      await options.clock.sleep(options.timeoutMs, { signal: done.signal }).catch(() => undefined);
+      stop();
+      this.#wake = undefined;
+      options.signal.throwIfAborted();
+    }
+    this.#raised = false;
+  }
+}
