@@ -122,7 +122,6 @@ export interface JobPointer {
   readonly job: string;
 }
 
-export const SPEC_REPO = '__spec__';
 export const SPEC_FILE = '/spec';
 
 export const PIPELINES = 'pl/';

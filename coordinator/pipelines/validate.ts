@@ -49,9 +49,7 @@ export function checkRequest(request: CreatePipelineRequest): void {
   }
   if (!request.transform) fail('pipeline must specify a transform');
   if (!REPROCESS.includes(request.reprocessSpec)) {
-    fail(
-      "invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'",
-    );
+    fail("invalid pipeline spec: ReprocessSpec must be one of 'until_success' or 'every_job'");
   }
 }
 
@@ -200,7 +198,7 @@ const QUANTITY_PARTS = /^[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\
 function checkQuantity(text: string): void {
   if (QUANTITY_PARTS.test(text)) return;
   const why = QUANTITY.test(text)
-    ? 'unable to parse quantity\'s suffix'
+    ? "unable to parse quantity's suffix"
     : `quantities must match the regular expression '${QUANTITY.source}'`;
   fail(`could not parse cacheSize '${text}': ${why}`);
 }
