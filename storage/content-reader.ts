@@ -1,0 +1,235 @@
+/**
+ * Reads file content back: ranged reads, several ahead of the consumer, neighbours of one pack in
+ * one request. Whole pieces are verified against their hash; a mismatch is read once more and then
+ * reported as CORRUPT_DATA with the object's key.
+ */
+import { codeOf, corruptData, invariant } from '../core/errors.js';
+import { sha256 } from '../core/sha256.js';
+import { PACKED_BYTES_MAX } from './content.js';
+import type { ObjectStore } from './object-store.js';
+import { orderedAhead, type AheadJob } from './ordered-ahead.js';
+import { keyOf } from './refs.js';
+import type { FileContent, Piece, PieceLocation, Wait } from './types.js';
+
+export interface ReadOptions extends Wait {
+  readonly offset?: number;
+  readonly length?: number;
+}
+
+const PARALLEL = 4;
+const AHEAD_BYTES = 32 * 1024 * 1024;
+/** Pieces of one pack closer than this are fetched together. */
+const GAP_BYTES = 64 * 1024;
+/** One request for neighbours is at most this long. */
+const GROUP_BYTES = 8 * 1024 * 1024;
+const GROUP_FILES = 4096;
+
+/** A part of a piece: bytes `[from, to)` of it. */
+interface Slice {
+  readonly piece: Piece;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The bytes of a file (or of a range of it) in order. Buffers are at most one chunk (16 MiB). */
+export async function* readContent(
+  objects: ObjectStore,
+  content: FileContent,
+  options: ReadOptions,
+): AsyncGenerator<Buffer> {
+  const slices = slicesOf(content, options.offset ?? 0, options.length ?? Infinity);
+  const groups = orderedAhead(jobsOf(objects, slices), ahead(options.signal));
+  for await (const group of groups) yield* group;
+}
+
+export interface ManyItem<T> {
+  readonly key: T;
+  readonly content: FileContent;
+}
+
+export interface ManyResult<T> extends ManyItem<T> {
+  /** The whole file, when it is small. */
+  readonly bytes?: Buffer;
+  /** The file as a stream, when it is not; must be read to its end (or returned) before going on. */
+  readonly chunks?: AsyncIterable<Buffer>;
+}
+
+/**
+ * Many files in the order given. Small files that lie close together in one pack come with one
+ * request.
+ */
+export async function* readMany<T>(
+  objects: ObjectStore,
+  files: AsyncIterable<ManyItem<T>>,
+  wait: Wait,
+): AsyncGenerator<ManyResult<T>> {
+  for await (const group of orderedAhead(manyJobs(objects, files), ahead(wait.signal))) {
+    for (const item of group) {
+      if (item.bytes) yield item;
+      else yield { ...item, chunks: readContent(objects, item.content, wait) };
+    }
+  }
+}
+
+function ahead(signal: AbortSignal): { signal: AbortSignal; parallel: number; bytes: number } {
+  return { signal, parallel: PARALLEL, bytes: AHEAD_BYTES };
+}
+
+function* slicesOf(content: FileContent, offset: number, length: number): Generator<Slice> {
+  const end = Math.min(content.size, offset + length);
+  let at = 0;
+  for (const piece of content.pieces) {
+    const from = Math.max(offset, at);
+    const to = Math.min(end, at + piece.size);
+    if (from < to) yield { piece, from: from - at, to: to - at };
+    at += piece.size;
+    if (at >= end) return;
+  }
+}
+
+function* jobsOf(objects: ObjectStore, slices: Iterable<Slice>): Generator<AheadJob<Buffer[]>> {
+  let group: Slice[] = [];
+  for (const slice of slices) {
+    if (group.length > 0 && !joins(group, slice)) {
+      yield groupJob(objects, group);
+      group = [];
+    }
+    group.push(slice);
+  }
+  if (group.length > 0) yield groupJob(objects, group);
+}
+
+async function* manyJobs<T>(
+  objects: ObjectStore,
+  files: AsyncIterable<ManyItem<T>>,
+): AsyncGenerator<AheadJob<ManyResult<T>[]>> {
+  let items: ManyItem<T>[] = [];
+  let group: Slice[] = [];
+  const close = (): AheadJob<ManyResult<T>[]> => {
+    const job = groupJob(objects, group);
+    const own = items;
+    items = [];
+    group = [];
+    return {
+      bytes: job.bytes,
+      run: async (signal) => {
+        const parts = await job.run(signal);
+        let at = 0;
+        return own.map((item) => ({
+          ...item,
+          bytes: item.content.size === 0 ? Buffer.alloc(0) : (parts[at++] as Buffer),
+        }));
+      },
+    };
+  };
+  for await (const item of files) {
+    const [piece] = item.content.pieces;
+    const small = item.content.pieces.length <= 1 && item.content.size < PACKED_BYTES_MAX;
+    const slice = piece && { piece, from: 0, to: piece.size };
+    const fits =
+      small && items.length < GROUP_FILES && (!slice || !group.length || joins(group, slice));
+    if (!fits && items.length > 0) yield close();
+    if (small) {
+      items.push(item);
+      if (slice) group.push(slice);
+    } else yield { bytes: 0, run: () => Promise.resolve([item]) };
+  }
+  if (items.length > 0) yield close();
+}
+
+/** Whether a slice can come with the same request as the group: same pack, in order, near. */
+function joins(group: readonly Slice[], slice: Slice): boolean {
+  const first = placeOf(group[0] as Slice);
+  const last = group[group.length - 1] as Slice;
+  const lastPlace = placeOf(last);
+  const place = placeOf(slice);
+  if (place.kind !== 'p' || lastPlace.kind !== 'p' || place.epoch !== lastPlace.epoch) return false;
+  const start = place.offset + slice.from;
+  const end = lastPlace.offset + last.to;
+  return (
+    start >= end &&
+    start - end <= GAP_BYTES &&
+    place.offset + slice.to - first.offset <= GROUP_BYTES &&
+    place.digest.equals(lastPlace.digest)
+  );
+}
+
+function groupJob(objects: ObjectStore, group: readonly Slice[]): AheadJob<Buffer[]> {
+  const first = group[0];
+  const last = group[group.length - 1];
+  if (!first || !last) return { bytes: 0, run: () => Promise.resolve([]) };
+  const place = placeOf(first);
+  const start = place.offset + first.from;
+  const length = placeOf(last).offset + last.to - start;
+  return {
+    bytes: length,
+    run: async (signal) => {
+      const read = async (): Promise<Buffer[]> => {
+        const bytes = await getRange(objects, place, { signal, start, length });
+        return group.map((slice) => {
+          const at = placeOf(slice).offset + slice.from - start;
+          return bytes.subarray(at, at + slice.to - slice.from);
+        });
+      };
+      const parts = await read();
+      if (firstBad(group, parts) === undefined) return parts;
+      // A flipped bit on the way is cured by a second read; one at rest is not.
+      const again = await read();
+      const bad = firstBad(group, again);
+      if (bad === undefined) return again;
+      throw corruptData(
+        `object ${keyOf(placeOf(bad))} in ${objects.place} is damaged: bytes at ` +
+          `${placeOf(bad).offset} do not match their hash`,
+        { fields: { key: keyOf(placeOf(bad)), piece: bad.piece.hash.toString('hex') } },
+      );
+    },
+  };
+}
+
+function firstBad(group: readonly Slice[], parts: readonly Buffer[]): Slice | undefined {
+  return group.find((slice, index) => {
+    const whole = slice.from === 0 && slice.to === slice.piece.size;
+    return whole && !sha256(parts[index] as Buffer).equals(slice.piece.hash);
+  });
+}
+
+async function getRange(
+  objects: ObjectStore,
+  place: PieceLocation,
+  range: { signal: AbortSignal; start: number; length: number },
+): Promise<Buffer> {
+  const key = keyOf(place);
+  const { signal, start: offset, length } = range;
+  const bytes = await getExisting(objects, key, { signal, offset, length });
+  if (bytes.length !== length) {
+    throw corruptData(
+      `object ${key} in ${objects.place} is too short: ${length} bytes wanted at ${offset}, ` +
+        `${bytes.length} there`,
+      { fields: { key } },
+    );
+  }
+  return bytes;
+}
+
+/** `get`, where a missing object means damage: something refers to it. */
+export async function getExisting(
+  objects: ObjectStore,
+  key: string,
+  options: { signal: AbortSignal; offset?: number; length?: number },
+): Promise<Buffer> {
+  try {
+    return await objects.get(key, options);
+  } catch (error) {
+    if (codeOf(error) !== 'NOT_FOUND') throw error;
+    throw corruptData(`object ${key} is missing in ${objects.place}`, {
+      cause: error,
+      fields: { key },
+    });
+  }
+}
+
+function placeOf(slice: Slice): PieceLocation {
+  const { location } = slice.piece;
+  invariant(location, 'a piece is read only after its writer was flushed');
+  return location;
+}

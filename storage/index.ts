@@ -1,0 +1,170 @@
+/**
+ * The storage facade: immutable bytes in an object store, addressed by content.
+ *
+ * `Storage` owns the store connection and a bounded cache of small objects. It makes nothing
+ * visible: callers store first and then move a pointer in the metadata.
+ */
+import { promisify } from 'node:util';
+import { constants, deflateRaw, inflateRaw } from 'node:zlib';
+import type { Clock } from '../core/clock.js';
+import { corruptData, invalidInput } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { sha256 } from '../core/sha256.js';
+import { concatenate } from './canonical.js';
+import { getExisting, readContent, readMany } from './content-reader.js';
+import type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
+import { ContentWriter, type WriterOptions } from './content-writer.js';
+import { DirStore } from './dir-store.js';
+import { ObjectCache } from './object-cache.js';
+import type { ObjectStore } from './object-store.js';
+import { keyOf, refFromText, refToText } from './refs.js';
+import type { FileContent, ObjectKind, ObjectRef, Wait } from './types.js';
+
+export { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN } from './chunker.js';
+export { contentOf, EMPTY_CONTENT, EMPTY_HASH, PACKED_BYTES_MAX } from './content.js';
+export type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
+export { ContentWriter, FileSink, type WriterOptions } from './content-writer.js';
+export type { ObjectInfo, ObjectStore } from './object-store.js';
+export { keyOf, refFromText, refToText } from './refs.js';
+export type * from './types.js';
+
+export interface StorageOptions {
+  /**
+   * `dir:///absolute/path` or
+   * `s3://bucket/prefix?endpoint=http://host:port&region=us-east-1&path-style=true`.
+   */
+  readonly url: string;
+  readonly s3?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  /** Garbage-collection epoch that new objects carry. */
+  readonly epoch: number;
+  /** Memory for verified pages, runs and blobs. */
+  readonly cacheBytes?: number;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+const CACHE_BYTES = 64 * 1024 * 1024;
+const deflate = promisify(deflateRaw);
+const inflate = promisify(inflateRaw);
+
+/** Opens the object store named by the URL. UNAVAILABLE, INVALID_INPUT … say what to do. */
+export async function openStorage(options: StorageOptions): Promise<Storage> {
+  return new Storage(await openObjects(options), options);
+}
+
+async function openObjects(options: StorageOptions): Promise<ObjectStore> {
+  const { clock, log, s3 } = options;
+  if (options.url.startsWith('dir://')) {
+    const path = decodeURIComponent(options.url.slice('dir://'.length));
+    if (!path.startsWith('/')) {
+      throw invalidInput(`store URL ${options.url}: expected dir:// and an absolute path`);
+    }
+    return DirStore.open(path, { wallMs: clock.wallMs() });
+  }
+  if (options.url.startsWith('s3://')) {
+    // The SDK takes a while to load; who keeps objects in a directory need not wait for it.
+    const { openS3Store } = await import('./s3-store.js');
+    return openS3Store({ url: options.url, s3, clock, log });
+  }
+  throw invalidInput(
+    `store URL "${options.url}": expected dir:///absolute/path or s3://bucket/prefix?endpoint=…`,
+  );
+}
+
+export class Storage implements AsyncDisposable {
+  readonly epoch: number;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly #cache: ObjectCache;
+
+  constructor(
+    readonly objects: ObjectStore,
+    options: Pick<StorageOptions, 'epoch' | 'cacheBytes' | 'log' | 'clock'>,
+  ) {
+    this.epoch = options.epoch;
+    this.log = options.log;
+    this.clock = options.clock;
+    this.#cache = new ObjectCache(options.cacheBytes ?? CACHE_BYTES);
+  }
+
+  /** Stores an object under the digest of its bytes. Idempotent. */
+  async putObject(
+    kind: ObjectKind,
+    bytes: Uint8Array,
+    wait: Wait & { readonly epoch?: number },
+  ): Promise<ObjectRef> {
+    const ref: ObjectRef = {
+      kind,
+      epoch: wait.epoch ?? this.epoch,
+      digest: sha256(bytes),
+      size: bytes.byteLength,
+    };
+    await this.objects.put(keyOf(ref), bytes, { signal: wait.signal, sha256: ref.digest });
+    return ref;
+  }
+
+  /** The object's bytes, verified; do not change them. CORRUPT_DATA names the key. */
+  async getObject(ref: ObjectRef, wait: Wait): Promise<Buffer> {
+    const key = keyOf(ref);
+    return this.#cache.load(key, async () => {
+      for (let attempt = 1; ; attempt += 1) {
+        const bytes = await getExisting(this.objects, key, wait);
+        if (sha256(bytes).equals(ref.digest)) return bytes;
+        if (attempt === 2) {
+          throw corruptData(
+            `object ${key} in ${this.objects.place} is damaged: its bytes do not match its name`,
+            { fields: { key } },
+          );
+        }
+      }
+    });
+  }
+
+  /** Stores a value as deflated JSON; the answer is the text of its reference. */
+  async putJson(value: unknown, wait: Wait & { readonly epoch?: number }): Promise<string> {
+    const text = Buffer.from(JSON.stringify(value));
+    const bytes = await deflate(text, { level: constants.Z_BEST_SPEED });
+    return refToText(await this.putObject('blob', bytes, wait));
+  }
+
+  /** The value stored by `putJson`. The caller knows its type. */
+  async getJson<T>(refText: string, wait: Wait): Promise<T> {
+    const bytes = await this.getObject(refFromText(refText), wait);
+    return JSON.parse((await inflate(bytes)).toString()) as T;
+  }
+
+  newWriter(options: WriterOptions): ContentWriter {
+    return new ContentWriter(this.objects, { ...options, epoch: options.epoch ?? this.epoch });
+  }
+
+  /** The bytes of a file, or of a range, in order; several reads ahead; whole pieces verified. */
+  read(content: FileContent, options: ReadOptions): AsyncIterable<Buffer> {
+    return readContent(this.objects, content, options);
+  }
+
+  /** Many files in the order given; small neighbours of one pack come with one request. */
+  readMany<T>(files: AsyncIterable<ManyItem<T>>, wait: Wait): AsyncIterable<ManyResult<T>> {
+    return readMany(this.objects, files, wait);
+  }
+
+  /**
+   * The concatenation, cut as if it had been written at once. Give a `writer` to share packs among
+   * many files (locations are then set when it is flushed); else the result is stored on return.
+   */
+  async canonical(
+    contents: readonly FileContent[],
+    wait: Wait & { readonly writer?: ContentWriter },
+  ): Promise<FileContent> {
+    const writer = wait.writer ?? this.newWriter({ signal: wait.signal });
+    const content = await concatenate(this.objects, contents, writer, wait);
+    if (!wait.writer) {
+      await writer.flush(wait);
+      writer.abort();
+    }
+    return content;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.objects[Symbol.asyncDispose]();
+  }
+}
