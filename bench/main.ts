@@ -1,0 +1,39 @@
+/** Runs the benchmarks named on the command line, or all; prints ratios; exits 1 on a miss. */
+import { dirBytes, s3Bytes } from './bytes.js';
+import { datums } from './datums.js';
+import { manyFiles, smallCommit } from './files.js';
+import { printRows, writeRows, type Row } from './lib/report.js';
+import { cliStart } from './start.js';
+
+const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
+  start: cliStart,
+  dir: dirBytes,
+  files: manyFiles,
+  commit: smallCommit,
+  datums,
+  s3: s3Bytes,
+};
+
+const args = process.argv.slice(2);
+const names = args.filter((arg) => !arg.startsWith('--'));
+for (const name of names) {
+  if (!BENCHES[name]) {
+    console.error(`unknown benchmark "${name}"; there are ${Object.keys(BENCHES).join(', ')}`);
+    process.exit(2);
+  }
+}
+const rows: Row[] = [];
+for (const [name, bench] of Object.entries(BENCHES)) {
+  if (names.length > 0 && !names.includes(name)) continue;
+  console.log(`\n== ${name}`);
+  try {
+    const measured = await bench();
+    printRows(measured);
+    rows.push(...measured);
+  } catch (error) {
+    console.error(`MISS ${name}: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}
+if (args.includes('--write')) writeRows(rows);
+if (rows.some((row) => !row.ok)) process.exitCode = 1;
