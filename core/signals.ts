@@ -2,6 +2,7 @@
  * Cancellation helpers. Every function that may wait takes `{ signal }`; these keep long-lived
  * signals free of forgotten listeners.
  */
+import { setMaxListeners } from 'node:events';
 import { cancelled } from './errors.js';
 
 /**
@@ -13,6 +14,8 @@ export function addAbortListener(signal: AbortSignal, listener: () => void): () 
     queueMicrotask(listener);
     return () => undefined;
   }
+  // Many waiters on one signal are normal here; each takes its listener off when it is done.
+  setMaxListeners(0, signal);
   signal.addEventListener('abort', listener, { once: true });
   return () => signal.removeEventListener('abort', listener);
 }
