@@ -61,6 +61,8 @@ export interface FileNode extends FileContent {
   readonly changed: number;
   /** More than one datum wrote it (its bytes are a concatenation); not part of any hash. */
   readonly shared?: boolean;
+  /** Where the piece list is stored, when it came from there; storage's own business. */
+  readonly list?: ObjectRef;
 }
 
 export interface DirNode {
@@ -72,6 +74,10 @@ export interface DirNode {
   readonly hash: Buffer;
   readonly root: DirRoot;
   readonly changed: number;
+  /** Everything below counts as changed at least here (it was grafted then); not in any hash. */
+  readonly floor?: number;
+  /** Made for itself, not only by files in it: stays when it becomes empty; not in any hash. */
+  readonly explicit?: boolean;
 }
 
 export type TreeNode = FileNode | DirNode;
