@@ -33,6 +33,8 @@ export interface RepoRecord {
   readonly created: number;
   /** Set while a piecemeal delete is under way: nothing new may be made in the repo. */
   readonly tombstone?: boolean;
+  /** A branch of the repo has, or had, a trigger: finishing a commit must look for it. */
+  readonly triggers?: boolean;
 }
 
 /** When a trigger fires; the meaning is in docs and follows the v1 API. */
@@ -117,6 +119,8 @@ export const openPrefix = (repo: string): string => `open/${repo}/`;
 export const runsKey = (c: CommitName, request: string): string =>
   `dl/${c.repo}/${c.id}/${request}`;
 export const runsPrefix = (c: CommitName): string => `dl/${c.repo}/${c.id}/`;
+export const runsOfRepo = (repo: string): string => `dl/${repo}/`;
+export const childrenOfRepo = (repo: string): string => `ch/${repo}/`;
 /** Reverse provenance: `down` is directly downstream of `up`. Empty value. */
 export const subvenanceKey = (up: CommitName, down: CommitName): string =>
   `sv/${up.repo}/${up.id}/${down.repo}/${down.id}`;

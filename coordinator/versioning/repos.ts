@@ -1,0 +1,76 @@
+/** Creating and deleting repos inside a transaction. */
+import { alreadyExists, codeOf, wrap } from '../../core/errors.js';
+import { deleteBranchIn, downstreamFirst } from './branches.js';
+import {
+  branchesPrefix,
+  childrenOfRepo,
+  commitsPrefix,
+  openPrefix,
+  repoKey,
+  runsOfRepo,
+  SPEC_REPO,
+  type RepoRecord,
+} from './model.js';
+import { checkRepoName } from './refs.js';
+import type { Scope } from './scope.js';
+
+export interface CreateRepoInput {
+  readonly name: string;
+  readonly description?: string;
+  /** Change the description of an existing repo instead of failing. */
+  readonly update?: boolean;
+}
+
+/** Creates a repo. Throws ALREADY_EXISTS unless `update`. */
+export async function createRepoIn(scope: Scope, input: CreateRepoInput): Promise<RepoRecord> {
+  checkRepoName(input.name);
+  const before = await scope.repo(input.name);
+  if (before && !input.update) throw repoExists(input.name);
+  const record: RepoRecord = {
+    ...(before ?? { name: input.name, created: scope.deps.clock.wallMs() }),
+    description: input.description ?? '',
+  };
+  scope.t.putJson(repoKey(record.name), record);
+  return record;
+}
+
+export function repoExists(name: string): Error {
+  return alreadyExists(`repo ${name} already exists`, { fields: { repo: name } });
+}
+
+/**
+ * Deletes a repo with its branches and commits. A missing repo is success. Without `force`, throws
+ * STATE_CONFLICT when a branch of another repo is provenant on one of its branches.
+ *
+ * Commits go by key range, so one that is made concurrently goes too. Reverse-provenance keys are
+ * left to `sweepSubvenance`: readers skip names of commits that are gone.
+ */
+export async function deleteRepoIn(
+  scope: Scope,
+  name: string,
+  options: { force: boolean },
+): Promise<void> {
+  if (!(await scope.repo(name))) return;
+  for (const branch of downstreamFirst(await scope.branchesOf(name))) {
+    try {
+      await deleteBranchIn(scope, branch, options);
+    } catch (error) {
+      if (codeOf(error) !== 'STATE_CONFLICT') throw error;
+      throw wrap(`error deleting branch ${name}/${branch.name}`, error);
+    }
+  }
+  scope.t.delete(repoKey(name));
+  scope.t.deletePrefix(branchesPrefix(name));
+  scope.t.deletePrefix(commitsPrefix(name));
+  scope.t.deletePrefix(openPrefix(name));
+  scope.t.deletePrefix(runsOfRepo(name));
+  scope.t.deletePrefix(childrenOfRepo(name));
+  scope.bumpGeneration(name);
+}
+
+/** Deletes every repo except the spec repo, as with force. */
+export async function deleteAllReposIn(scope: Scope, repos: readonly string[]): Promise<void> {
+  for (const name of repos) {
+    if (name !== SPEC_REPO) await deleteRepoIn(scope, name, { force: true });
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What lies downstream of a commit, found by walking `sv/` keys. A commit is linked only to its
+ * nearest upstream commits; names of commits that no longer exist are walked through but not
+ * answered.
+ */
+import type { Wait } from '../../storage/types.js';
+import type { Meta } from '../meta/index.js';
+import {
+  commitKey,
+  commitsPrefix,
+  subvenanceKey,
+  subvenancePrefix,
+  type CommitName,
+  type CommitRecord,
+} from './model.js';
+
+/** A run of downstream commits on one line of parents. */
+export interface CommitRange {
+  readonly lower: CommitRecord;
+  readonly upper: CommitRecord;
+}
+
+const PARALLEL = 32;
+
+/** Names of everything downstream, each once; some may name commits that are gone. */
+export async function downstreamNames(
+  list: (prefix: string) => Promise<readonly string[]>,
+  start: CommitName,
+): Promise<CommitName[]> {
+  const found = new Map<string, CommitName>();
+  let frontier: CommitName[] = [start];
+  while (frontier.length > 0) {
+    const next: CommitName[] = [];
+    for (let at = 0; at < frontier.length; at += PARALLEL) {
+      const keys = await Promise.all(
+        frontier.slice(at, at + PARALLEL).map((name) => list(subvenancePrefix(name))),
+      );
+      for (const name of keys.flat().map(nameOfKey)) {
+        if (found.has(commitKey(name))) continue;
+        found.set(commitKey(name), name);
+        next.push(name);
+      }
+    }
+    frontier = next;
+  }
+  found.delete(commitKey(start));
+  return [...found.values()];
+}
+
+/** Keys under a prefix, outside any transaction. */
+export function listKeys(meta: Meta, wait: Wait): (prefix: string) => Promise<string[]> {
+  return async (prefix) => {
+    const keys: string[] = [];
+    for await (const kv of meta.scan(prefix, { ...wait, keysOnly: true })) keys.push(kv.key);
+    return keys;
+  };
+}
+
+/** `sv/<repo>/<id>/<repo>/<id>` → the downstream commit. */
+function nameOfKey(key: string): CommitName {
+  const parts = key.split('/');
+  return { repo: parts[3] as string, id: parts[4] as string };
+}
+
+/**
+ * Groups downstream commits into ranges: in order of creation, a commit extends the range that ends
+ * at its parent or starts a new one.
+ */
+export function toRanges(commits: readonly CommitRecord[]): CommitRange[] {
+  const ordered = [...commits].sort((a, b) => (orderText(a) < orderText(b) ? -1 : 1));
+  const ranges: CommitRange[] = [];
+  const byUpper = new Map<string, number>();
+  for (const commit of ordered) {
+    const parent =
+      commit.parent === undefined ? undefined : commitKey({ repo: commit.repo, id: commit.parent });
+    const at = parent === undefined ? undefined : byUpper.get(parent);
+    if (at === undefined || parent === undefined) {
+      byUpper.set(commitKey(commit), ranges.length);
+      ranges.push({ lower: commit, upper: commit });
+    } else {
+      byUpper.delete(parent);
+      byUpper.set(commitKey(commit), at);
+      ranges[at] = { lower: (ranges[at] as CommitRange).lower, upper: commit };
+    }
+  }
+  return ranges;
+}
+
+/** Parents before children even when clocks of two coordinators differ is not promised here. */
+const orderText = (commit: CommitRecord): string => `${commit.id}`;
+
+/**
+ * Reverse-provenance keys that name commits of a repo about to be deleted, without those that still
+ * lead further downstream into other repos.
+ */
+export async function staleSubvenance(meta: Meta, repo: string, wait: Wait): Promise<string[]> {
+  const leadsOn = new Set<string>();
+  for await (const kv of meta.scan(`sv/${repo}/`, { ...wait, keysOnly: true })) {
+    const parts = kv.key.split('/');
+    if (parts[3] !== repo) leadsOn.add(parts[2] as string);
+  }
+  const stale: string[] = [];
+  for await (const kv of meta.scan(commitsPrefix(repo), wait)) {
+    const commit = JSON.parse(kv.value.toString()) as CommitRecord;
+    if (leadsOn.has(commit.id)) continue;
+    for (const up of commit.provenance) stale.push(subvenanceKey(up, commit));
+  }
+  return stale;
+}
