@@ -38,10 +38,8 @@ export interface PipelineRecord {
   /** Output repo is the pipeline's name. */
   readonly outputBranch: string;
   readonly parallelism: Parallelism;
-  /** Reads the data that this repo@branch pairs hold; the stored direct provenance when running. */
+  /** The branches it reads: direct provenance of the output branch while not stopped. */
   readonly inputBranches: readonly BranchRef[];
-  /** Random per create and per reprocess; task and datum keys of two lives never meet. */
-  readonly life: string;
 }
 
 export interface Parallelism {
@@ -133,7 +131,9 @@ export const jobKey = (pipeline: string, job: string): string => `${JOBS}${pipel
 export const jobsOf = (pipeline: string): string => `${JOBS}${pipeline}/`;
 export const runningJobKey = (job: string): string => `${RUNNING_JOBS}${job}`;
 export const jobIdKey = (job: string): string => `${JOB_IDS}${job}`;
-export const jobByCommitKey = (repo: string, commit: string): string => `jo/${repo}/${commit}`;
+export const jobsByCommitOf = (repo: string): string => `jo/${repo}/`;
+export const jobByCommitKey = (repo: string, commit: string): string =>
+  `${jobsByCommitOf(repo)}${commit}`;
 
 export function isTerminal(state: JobStateName): boolean {
   return state === 'SUCCESS' || state === 'FAILURE' || state === 'KILLED';

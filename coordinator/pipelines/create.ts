@@ -1,0 +1,166 @@
+/**
+ * Creating and updating a pipeline: one transaction over the spec commit, the record, the output
+ * repo and its branch, so that a pipeline exists whole or not at all.
+ */
+import { alreadyExists, invalidInput } from '../../core/errors.js';
+import { newUuid } from '../../core/ids.js';
+import type { CreatePipelineRequest, PipelineInfo } from '../../proto/generated/pps.js';
+import type { Wait } from '../../storage/types.js';
+import type { MetaTxn } from '../meta/index.js';
+import { deleteBranchIn } from '../versioning/branches.js';
+import { SPEC_REPO } from '../versioning/model.js';
+import { propagateIn } from '../versioning/propagate.js';
+import { createRepoIn } from '../versioning/repos.js';
+import type { Scope } from '../versioning/scope.js';
+import { parallelismOf, toSpec } from './defaults.js';
+import { inputBranches } from './inputs.js';
+import { pipelineKey, type PipelineRecord } from './model.js';
+import {
+  closeOutputsIn,
+  commitSpecIn,
+  needInputReposIn,
+  outputProvenance,
+  setOutputBranchIn,
+  type PipelineDeps,
+} from './steps.js';
+import { checkPipeline, checkRequest, checkSupported } from './validate.js';
+
+/**
+ * Creates a pipeline, or with `update` replaces its spec. Throws INVALID_INPUT for a bad spec,
+ * NOT_FOUND for a missing input repo, ALREADY_EXISTS.
+ */
+export async function createPipeline(
+  deps: PipelineDeps,
+  request: CreatePipelineRequest,
+  wait: Wait,
+): Promise<void> {
+  checkRequest(request);
+  const record = await deps.meta.transact((t) => createPipelineIn(deps, t, request, wait), {
+    ...wait,
+    label: request.update ? 'update a pipeline' : 'create a pipeline',
+  });
+  deps.log.info(
+    { pipeline: record.name, version: record.version, specCommit: record.specCommit },
+    record.version === 1 ? 'pipeline created' : 'pipeline updated',
+  );
+}
+
+/** As createPipeline, inside a larger transaction; runs propagation. */
+export async function createPipelineIn(
+  deps: PipelineDeps,
+  t: MetaTxn,
+  request: CreatePipelineRequest,
+  wait: Wait,
+): Promise<PipelineRecord> {
+  checkRequest(request);
+  const scope = deps.versioning.scope(t);
+  const name = request.pipeline?.name ?? '';
+  const before = await t.getJson<PipelineRecord>(pipelineKey(name));
+  const fresh = newUuid().replaceAll('-', '');
+  const info = toSpec(request, {
+    version: (before?.version ?? 0) + 1,
+    nowMs: deps.clock.wallMs(),
+    salt: before ? (request.reprocess ? fresh : before.salt) : request.salt || fresh,
+    stopped: before?.stopped ?? false,
+  });
+  checkPipeline(info, request);
+  checkSupported(request);
+  if (before && !request.update) {
+    throw alreadyExists(`pipeline ${name} already exists`, { fields: { pipeline: name } });
+  }
+  await needInputReposIn(scope, info);
+  const record = before
+    ? await updateIn(deps, scope, { before, info, reprocess: request.reprocess }, wait)
+    : await insertIn(deps, scope, info, wait);
+  await propagateIn(scope);
+  return record;
+}
+
+async function insertIn(
+  deps: PipelineDeps,
+  scope: Scope,
+  info: PipelineInfo,
+  wait: Wait,
+): Promise<PipelineRecord> {
+  const name = info.pipeline?.name ?? '';
+  await ensureOutputRepoIn(scope, name);
+  const specBranch = { repo: SPEC_REPO, name };
+  if (await scope.branch(specBranch)) await deleteBranchIn(scope, specBranch, { force: true });
+  const specCommit = await commitSpecIn(deps, scope, info, wait);
+  const record: PipelineRecord = {
+    name,
+    ...ofSpec(info),
+    specCommit,
+    state: 'STARTING',
+    reason: '',
+    jobCounts: {},
+    lastJobState: 'STARTING',
+  };
+  scope.t.putJson(pipelineKey(name), record);
+  const output = { repo: name, name: info.outputBranch };
+  await setOutputBranchIn(scope, output, { provenance: outputProvenance(info), head: 'clear' });
+  return record;
+}
+
+async function updateIn(
+  deps: PipelineDeps,
+  scope: Scope,
+  change: { before: PipelineRecord; info: PipelineInfo; reprocess: boolean },
+  wait: Wait,
+): Promise<PipelineRecord> {
+  const { before, info, reprocess } = change;
+  const { name } = before;
+  const old = await deps.specs.load({ pipeline: name, specCommit: before.specCommit }, wait);
+  if (old.enableStats && !info.enableStats) {
+    throw invalidInput(`pipeline ${name} update error: cannot disable stats`);
+  }
+  await ensureOutputRepoIn(scope, name);
+  await closeOutputsIn(scope, name, { reason: 'pipeline has been updated' });
+  const specCommit = await commitSpecIn(deps, scope, info, wait);
+  const now = (await scope.t.getJson<PipelineRecord>(pipelineKey(name))) ?? before;
+  const record: PipelineRecord = {
+    ...now,
+    ...ofSpec(info),
+    specCommit,
+    state: info.stopped ? 'PAUSED' : 'STARTING',
+    reason: '',
+  };
+  scope.t.putJson(pipelineKey(name), record);
+  if (before.outputBranch !== info.outputBranch) {
+    const former = { repo: name, name: before.outputBranch };
+    await setOutputBranchIn(scope, former, { provenance: [], head: 'keep' });
+  }
+  await setOutputBranchIn(
+    scope,
+    { repo: name, name: info.outputBranch },
+    {
+      provenance: info.stopped ? [] : outputProvenance(info),
+      head: reprocess ? 'clear' : 'keep',
+    },
+  );
+  return record;
+}
+
+/** The part of a record that a spec decides. */
+function ofSpec(
+  info: PipelineInfo,
+): Omit<PipelineRecord, 'name' | 'specCommit' | 'state' | 'reason' | 'jobCounts' | 'lastJobState'> {
+  const created = info.createdAt ?? { seconds: 0, nanos: 0 };
+  return {
+    version: info.version,
+    stopped: info.stopped,
+    createdMs: created.seconds * 1000 + Math.round(created.nanos / 1e6),
+    salt: info.salt,
+    outputBranch: info.outputBranch,
+    parallelism: parallelismOf(info),
+    inputBranches: inputBranches(info.input),
+  };
+}
+
+async function ensureOutputRepoIn(scope: Scope, name: string): Promise<void> {
+  if (await scope.repo(name)) {
+    await scope.needRepo(name);
+    return;
+  }
+  await createRepoIn(scope, { name, description: `Output repo for pipeline ${name}.` });
+}

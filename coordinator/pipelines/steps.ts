@@ -1,0 +1,111 @@
+/** Steps that several pipeline changes are composed of, each inside a larger transaction. */
+import type { Clock } from '../../core/clock.js';
+import type { Log } from '../../core/log.js';
+import type { PipelineInfo } from '../../proto/generated/pps.js';
+import type { Wait } from '../../storage/types.js';
+import type { Meta } from '../meta/index.js';
+import { createBranchIn } from '../versioning/branches.js';
+import { finishCommitIn, startCommitIn } from '../versioning/commits.js';
+import {
+  openPrefix,
+  SPEC_REPO,
+  type BranchName,
+  type CommitName,
+  type OpenRecord,
+} from '../versioning/model.js';
+import { createRepoIn } from '../versioning/repos.js';
+import type { Scope } from '../versioning/scope.js';
+import type { Versioning } from '../versioning/index.js';
+import { inputBranches, visit } from './inputs.js';
+import {
+  isTerminal,
+  jobByCommitKey,
+  jobKey,
+  setJobStateIn,
+  type JobPointer,
+  type JobRecord,
+} from './model.js';
+import type { SpecStore } from './spec-store.js';
+
+/** What the use cases of this folder stand on. */
+export interface PipelineDeps {
+  readonly meta: Meta;
+  readonly versioning: Versioning;
+  readonly specs: SpecStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export const SPEC_REPO_DESCRIPTION = 'PPS pipeline specs repo.';
+
+/** Writes a spec as the new head of `__spec__@<pipeline>`; answers the commit's id. */
+export async function commitSpecIn(
+  deps: PipelineDeps,
+  scope: Scope,
+  info: PipelineInfo,
+  wait: Wait,
+): Promise<string> {
+  const root = await deps.specs.write(info, wait);
+  if (!(await scope.repo(SPEC_REPO))) {
+    await createRepoIn(scope, { name: SPEC_REPO, description: SPEC_REPO_DESCRIPTION });
+  }
+  const branch = info.pipeline?.name ?? '';
+  const commit = await startCommitIn(scope, { repo: SPEC_REPO, branch }, { kind: 'input', root });
+  return commit.id;
+}
+
+/** Direct provenance of a running pipeline's output branch. */
+export function outputProvenance(info: PipelineInfo): BranchName[] {
+  const name = info.pipeline?.name ?? '';
+  const inputs = inputBranches(info.input).map(({ repo, branch }) => ({ repo, name: branch }));
+  return [...inputs, { repo: SPEC_REPO, name }];
+}
+
+/** Sets the provenance of a branch; `head` keeps or clears its head. Makes the branch if needed. */
+export async function setOutputBranchIn(
+  scope: Scope,
+  branch: BranchName,
+  change: { provenance: readonly BranchName[]; head: 'keep' | 'clear' },
+): Promise<void> {
+  const keep = change.head === 'keep' && (await scope.branch(branch)) !== undefined;
+  await createBranchIn(scope, {
+    ...branch,
+    provenance: change.provenance,
+    ...(keep ? { head: { repo: branch.repo, id: branch.name } } : {}),
+  });
+}
+
+/** Throws NOT_FOUND when a repo that is read does not exist. */
+export async function needInputReposIn(scope: Scope, info: PipelineInfo): Promise<void> {
+  for (const node of visit(info.input)) if (node.pfs) await scope.needRepo(node.pfs.repo);
+}
+
+/** Finishes every open commit that the pipeline was to fill as empty, and kills their jobs. */
+export async function closeOutputsIn(
+  scope: Scope,
+  pipeline: string,
+  options: { reason: string },
+): Promise<void> {
+  for (const open of await scope.t.rangeJson<OpenRecord>(openPrefix(pipeline))) {
+    const made = open.provenance.some((p) => p.repo === SPEC_REPO && p.branch === pipeline);
+    if (made) await closeOutputIn(scope, open, options);
+  }
+}
+
+/** Finishes one open output commit as empty and kills its job, if it has one. */
+export async function closeOutputIn(
+  scope: Scope,
+  commit: CommitName,
+  options: { reason: string },
+): Promise<void> {
+  await finishCommitIn(scope, commit, { kind: 'empty' });
+  const pointer = await scope.t.getJson<JobPointer>(jobByCommitKey(commit.repo, commit.id));
+  if (!pointer) return;
+  const job = await scope.t.getJson<JobRecord>(jobKey(pointer.pipeline, pointer.job));
+  if (!job || isTerminal(job.state)) return;
+  await setJobStateIn(scope.t, pointer, {
+    state: 'KILLED',
+    reason: options.reason,
+    nowMs: scope.deps.clock.wallMs(),
+  });
+}
