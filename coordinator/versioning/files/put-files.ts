@@ -9,9 +9,9 @@
 import { invalidInput, unimplemented } from '../../../core/errors.js';
 import type { ContentWriter, FileSink, RunRef, Storage } from '../../../storage/index.js';
 import { canonicalPath, isGlob, writablePath } from '../../../storage/glob.js';
-import type { DirNode, FileContent, Wait } from '../../../storage/types.js';
-import type { BranchName, CommitRecord } from '../model.js';
+import type { FileContent, Wait } from '../../../storage/types.js';
 import type { CommitRef } from '../refs.js';
+import type { Versioning } from '../versioning.js';
 import type { WriteTarget } from '../write.js';
 import { LineSplitter, type Splitter } from './line-splitter.js';
 import { OpLog } from './op-log.js';
@@ -37,22 +37,10 @@ export interface PutItem {
 }
 
 /** What this part needs of versioning. */
-export interface FilesVersioning {
-  writeTarget(
-    ref: CommitRef,
-    options: Wait & { readonly needBranch?: 'exists' | 'head' },
-  ): Promise<WriteTarget>;
-  registerRuns(
-    commit: CommitRecord,
-    runs: readonly RunRef[],
-    requestId: string,
-    wait: Wait,
-  ): Promise<void>;
-  oneShot(branch: BranchName, runs: readonly RunRef[], options: Wait): Promise<CommitRecord>;
-  resolveCommit(ref: CommitRef, wait: Wait): Promise<CommitRecord>;
-  openTree(commit: CommitRecord, wait: Wait): Promise<DirNode>;
-  ancestry(commit: CommitRecord, wait: Wait): AsyncIterable<CommitRecord>;
-}
+export type FilesVersioning = Pick<
+  Versioning,
+  'writeTarget' | 'registerRuns' | 'oneShot' | 'resolveCommit' | 'openTree' | 'ancestry'
+>;
 
 export interface FilesDeps {
   readonly versioning: FilesVersioning;
@@ -92,10 +80,7 @@ export async function deleteFile(
   options: PutOptions,
 ): Promise<void> {
   const path = canonicalPath(file.path);
-  const target = await deps.versioning.writeTarget(file.commit, {
-    signal: options.signal,
-    needBranch: 'head',
-  });
+  const target = await deps.versioning.writeTarget(file.commit, { needBranch: 'head' }, options);
   await register(deps, target, options, (log) => log.add(deletion(path), options));
 }
 
@@ -115,10 +100,11 @@ export async function copyFile(
   const source = await deps.versioning.resolveCommit(request.src.commit, wait);
   const tree = await deps.versioning.openTree(source, wait);
   const node = await deps.storage.trees.lookup(tree, from, wait);
-  const target = await deps.versioning.writeTarget(request.dst.commit, {
-    ...wait,
-    needBranch: 'exists',
-  });
+  const target = await deps.versioning.writeTarget(
+    request.dst.commit,
+    { needBranch: 'exists' },
+    wait,
+  );
   if (!node) return;
   await register(deps, target, options, async (log) => {
     if (request.overwrite) await log.add({ op: 'delete', path: to }, wait);
@@ -158,7 +144,10 @@ async function makeVisible(
   const wait = { signal: options.signal };
   if (target.kind === 'open') {
     await deps.versioning.registerRuns(target.commit, runs, options.requestId, wait);
-  } else await deps.versioning.oneShot(target.branch, runs, wait);
+    return;
+  }
+  const { repo, name } = target.branch;
+  await deps.versioning.oneShot(repo, name, runs, wait);
 }
 
 /** One put stream: the file that is being written, and the log of what is complete. */
@@ -225,9 +214,7 @@ class PutStream {
 
   async #checkTarget(commit: CommitRef): Promise<void> {
     if (!this.#first) {
-      this.#target = await this.#deps.versioning.writeTarget(commit, {
-        signal: this.#options.signal,
-      });
+      this.#target = await this.#deps.versioning.writeTarget(commit, {}, this.#options);
       this.#first = commit;
       return;
     }
