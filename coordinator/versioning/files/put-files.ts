@@ -80,7 +80,10 @@ export async function deleteFile(
   options: PutOptions,
 ): Promise<void> {
   const path = canonicalPath(file.path);
-  const target = await deps.versioning.writeTarget(file.commit, { needBranch: 'head' }, options);
+  const target = await deps.versioning.writeTarget(file.commit, {
+    signal: options.signal,
+    needBranch: 'head',
+  });
   await register(deps, target, options, (log) => log.add(deletion(path), options));
 }
 
@@ -100,11 +103,10 @@ export async function copyFile(
   const source = await deps.versioning.resolveCommit(request.src.commit, wait);
   const tree = await deps.versioning.openTree(source, wait);
   const node = await deps.storage.trees.lookup(tree, from, wait);
-  const target = await deps.versioning.writeTarget(
-    request.dst.commit,
-    { needBranch: 'exists' },
-    wait,
-  );
+  const target = await deps.versioning.writeTarget(request.dst.commit, {
+    ...wait,
+    needBranch: 'exists',
+  });
   if (!node) return;
   await register(deps, target, options, async (log) => {
     if (request.overwrite) await log.add({ op: 'delete', path: to }, wait);
@@ -146,8 +148,7 @@ async function makeVisible(
     await deps.versioning.registerRuns(target.commit, runs, options.requestId, wait);
     return;
   }
-  const { repo, name } = target.branch;
-  await deps.versioning.oneShot(repo, name, runs, wait);
+  await deps.versioning.oneShot(target.branch, runs, wait);
 }
 
 /** One put stream: the file that is being written, and the log of what is complete. */
@@ -214,7 +215,9 @@ class PutStream {
 
   async #checkTarget(commit: CommitRef): Promise<void> {
     if (!this.#first) {
-      this.#target = await this.#deps.versioning.writeTarget(commit, {}, this.#options);
+      this.#target = await this.#deps.versioning.writeTarget(commit, {
+        signal: this.#options.signal,
+      });
       this.#first = commit;
       return;
     }
