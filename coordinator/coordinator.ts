@@ -1,0 +1,137 @@
+/**
+ * Puts a coordinator together: the only place that knows every part by name. Opens in the order
+ * etcd → object store → NATS → use cases → owners → gRPC, closes in reverse, and closes what was
+ * opened when a later part can not start.
+ */
+import { writeFileSync, renameSync } from 'node:fs';
+import type { Clock } from '../core/clock.js';
+import { newUuid } from '../core/ids.js';
+import type { Log } from '../core/log.js';
+import { ResourceStack } from '../core/resource-stack.js';
+import { APIService as AdminService } from '../proto/generated/admin.js';
+import { APIService as AuthService } from '../proto/generated/auth.js';
+import { DebugService } from '../proto/generated/debug.js';
+import { APIService as EnterpriseService } from '../proto/generated/enterprise.js';
+import { HealthService } from '../proto/generated/health.js';
+import { ObjectAPIService, type APIServer as PfsServer } from '../proto/generated/pfs.js';
+import { APIService as PpsService } from '../proto/generated/pps.js';
+import { APIService as TransactionService } from '../proto/generated/transaction.js';
+import { ClusterService } from '../proto/generated/tusk.js';
+import { APIService as VersionService } from '../proto/generated/versionpb.js';
+import { PfsService } from '../proto/services.js';
+import { openQueue } from '../queue/index.js';
+import { openStorage } from '../storage/index.js';
+import type { Wait } from '../storage/types.js';
+import type { CoordinatorConfig, CoordinatorSecrets } from './config.js';
+import { openMeta, type Meta } from './meta/index.js';
+import { openPipelines } from './pipelines/index.js';
+import { clusterHandlers } from './rpc/cluster.js';
+import {
+  adminHandlers,
+  authHandlers,
+  enterpriseHandlers,
+  healthHandlers,
+  versionHandlers,
+} from './rpc/misc.js';
+import { pfsFileHandlers } from './rpc/pfs-files.js';
+import { pfsHandlers } from './rpc/pfs.js';
+import { ppsHandlers } from './rpc/pps.js';
+import { openScheduling } from './scheduling/index.js';
+import { openGrpcServer, service } from './server.js';
+import { openVersioning } from './versioning/index.js';
+
+export interface CoordinatorDeps {
+  readonly config: CoordinatorConfig;
+  readonly secrets: CoordinatorSecrets;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+export interface Coordinator extends AsyncDisposable {
+  readonly port: number;
+}
+
+/** Opens everything and serves. The error of a part that can not start says which and why. */
+export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promise<Coordinator> {
+  const { config, secrets, log, clock } = deps;
+  const stack = new ResourceStack();
+  try {
+    const meta = stack.use(await openMeta({ endpoints: config.etcd, log, clock }, wait));
+    const { clusterId, epoch } = await identity(meta, wait);
+    const storage = stack.use(
+      await openStorage({
+        url: config.store,
+        epoch,
+        log,
+        clock,
+        ...(secrets.s3 ? { s3: secrets.s3 } : {}),
+      }),
+    );
+    const queue = stack.use(
+      await openQueue({ servers: config.nats, name: 'coordinator', log, clock }),
+    );
+    await queue.ensureStreams(wait);
+    const versioning = stack.use(await openVersioning({ meta, storage, clock, log }, wait));
+    const pipelines = stack.use(
+      await openPipelines({ meta, storage, versioning, clock, log }, wait),
+    );
+    const scheduling = stack.use(
+      await openScheduling(
+        { meta, storage, queue, versioning, log, clock, loadSpec: pipelines.loadSpec },
+        wait,
+      ),
+    );
+    const join = { clusterId, config, secrets };
+    const files = pfsFileHandlers({ storage, versioning, clock });
+    const server = stack.use(
+      await openGrpcServer(
+        [
+          service<PfsServer>(PfsService, { ...pfsHandlers({ versioning }), ...files }),
+          service(ObjectAPIService, {}),
+          service(PpsService, ppsHandlers({ pipelines, scheduling })),
+          service(ClusterService, clusterHandlers({ ...join, scheduling })),
+          service(VersionService, versionHandlers),
+          service(HealthService, healthHandlers),
+          service(EnterpriseService, enterpriseHandlers),
+          service(AdminService, adminHandlers(clusterId)),
+          service(AuthService, authHandlers),
+          service(TransactionService, {}),
+          service(DebugService, {}),
+        ],
+        { listen: config.listen, log, clock },
+      ),
+    );
+    announce(config, server.port);
+    const owned = stack.move();
+    return { port: server.port, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+  } catch (error) {
+    await stack[Symbol.asyncDispose]().catch((closing: unknown) => {
+      log.warn({ err: closing }, 'closing after a failed start failed too');
+    });
+    throw error;
+  }
+}
+
+/** The id of this installation and the current garbage-collection epoch; made on first start. */
+async function identity(meta: Meta, wait: Wait): Promise<{ clusterId: string; epoch: number }> {
+  return meta.transact(
+    async (t) => {
+      const known = await t.getJson<{ id: string }>('cluster');
+      const clusterId = known?.id ?? newUuid();
+      if (!known) t.putJson('cluster', { id: clusterId });
+      const gc = await t.getJson<{ epoch: number }>('gc/epoch');
+      if (!gc) t.putJson('gc/epoch', { epoch: 1 });
+      return { clusterId, epoch: gc?.epoch ?? 1 };
+    },
+    { ...wait, label: 'identity' },
+  );
+}
+
+/** Tells whoever started us where we serve; complete or absent, never half written. */
+function announce(config: CoordinatorConfig, port: number): void {
+  if (config.readyFile === undefined) return;
+  const host = config.listen.slice(0, config.listen.lastIndexOf(':'));
+  const partial = `${config.readyFile}.${process.pid}`;
+  writeFileSync(partial, `${JSON.stringify({ host, port, pid: process.pid })}\n`);
+  renameSync(partial, config.readyFile);
+}
