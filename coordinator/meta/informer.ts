@@ -5,6 +5,7 @@
  * I1  On any doubt (stream error or end, cancellation, compaction, silence of the connection) it
  *     lists again and reports the difference; a watch is never trusted to resume.
  * I2  Changes arrive in batches that end at transaction borders, after the map shows all of them.
+ *     An empty batch says that it had to list again, so that changes in between may be missing.
  * I3  What it shows may lag behind etcd: decisions that matter compare in their transaction.
  */
 import type { IWatchResponse } from 'etcd3';
@@ -180,6 +181,8 @@ export class Informer<T> implements AsyncDisposable {
     const first = !this.#listed;
     this.#listed = true;
     if (first || changes.length > 0) this.#publish(changes);
+    // An empty batch: what came and went meanwhile was not seen.
+    if (!first) this.#publish([]);
   }
 
   /** Ends only by throwing. */
