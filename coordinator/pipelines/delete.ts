@@ -9,9 +9,10 @@ import { SPEC_REPO } from '../versioning/model.js';
 import { propagateIn } from '../versioning/propagate.js';
 import { createRepoIn, deleteRepoIn } from '../versioning/repos.js';
 import type { Scope } from '../versioning/scope.js';
+import { staleSubvenance } from '../versioning/subvenance.js';
 import { listRecords } from './list.js';
 import {
-  JOB_IDS,
+  jobIdKey,
   jobsByCommitOf,
   jobsOf,
   pipelineKey,
@@ -64,12 +65,13 @@ export async function deletePipeline(
   for await (const kv of deps.meta.scan(jobsOf(name), { ...wait, keysOnly: true })) {
     jobs.push(kv.key.slice(jobsOf(name).length));
   }
-  await deps.meta.transact((t) => deletePipelineIn(deps, t, name, options), {
+  const stale = options.keepRepo ? [] : await staleSubvenance(deps.meta, name, wait);
+  const deleted = await deps.meta.transact((t) => deletePipelineIn(deps, t, name, options), {
     ...wait,
     label: 'delete a pipeline',
   });
-  // Only a lookup aid: a pointer to a job that is gone reads as "not found".
-  await deleteJobIds(deps, jobs, wait);
+  if (!deleted) return;
+  await sweep(deps, [...jobs.map((job) => jobIdKey(job)), ...stale], wait);
   deps.log.info({ pipeline: name, jobCount: jobs.length }, 'pipeline deleted');
 }
 
@@ -78,7 +80,7 @@ async function deletePipelineIn(
   t: MetaTxn,
   name: string,
   options: DeleteOptions,
-): Promise<void> {
+): Promise<boolean> {
   const scope = deps.versioning.scope(t);
   const record = await t.getJson<PipelineRecord>(pipelineKey(name));
   if (record && options.keepRepo) {
@@ -91,7 +93,7 @@ async function deletePipelineIn(
     await deleteRepoIn(scope, name, { force: options.force });
   }
   await deleteSpecBranchIn(scope, name);
-  if (!record) return;
+  if (!record) return false;
   for (const run of await t.rangeJson<RunningJobRecord>(RUNNING_JOBS)) {
     if (run.pipeline === name) t.delete(runningJobKey(run.job));
   }
@@ -100,6 +102,7 @@ async function deletePipelineIn(
   t.deletePrefix(jobsOf(name));
   t.deletePrefix(jobsByCommitOf(name));
   await propagateIn(scope);
+  return true;
 }
 
 async function deleteSpecBranchIn(scope: Scope, name: string): Promise<void> {
@@ -109,18 +112,18 @@ async function deleteSpecBranchIn(scope: Scope, name: string): Promise<void> {
 
 const BATCH = 100;
 
-async function deleteJobIds(
-  deps: PipelineDeps,
-  jobs: readonly string[],
-  wait: Wait,
-): Promise<void> {
-  for (let at = 0; at < jobs.length; at += BATCH) {
-    await deps.meta.transact(
-      async (t) => {
-        for (const job of jobs.slice(at, at + BATCH)) t.delete(`${JOB_IDS}${job}`);
-      },
-      { ...wait, label: 'forget job ids' },
-    );
+/**
+ * Deletes what only helps to look things up, a batch at a time. What is left when that fails reads
+ * as "not found", so failing is no failure.
+ */
+async function sweep(deps: PipelineDeps, keys: readonly string[], wait: Wait): Promise<void> {
+  try {
+    for (let at = 0; at < keys.length; at += BATCH) {
+      const success = keys.slice(at, at + BATCH).map((key) => ({ delete: key }));
+      await deps.meta.txn({ compare: [], success, failure: [] }, wait);
+    }
+  } catch (error) {
+    deps.log.info({ err: error }, 'left-over lookup keys stay until later');
   }
 }
 

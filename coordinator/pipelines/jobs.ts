@@ -7,7 +7,7 @@ import type {
   ListJobRequest,
 } from '../../proto/generated/pps.js';
 import type { Wait } from '../../storage/types.js';
-import type { Informer } from '../meta/index.js';
+import type { Wakeups } from '../versioning/wakeups.js';
 import { toJobInfo } from './convert.js';
 import { compileFilter } from './filter.js';
 import { newestFirst } from './job-cursor.js';
@@ -18,17 +18,15 @@ import {
   jobIdKey,
   jobKey,
   jobNotFound,
-  runningJobKey,
   type JobPointer,
   type JobRecord,
   type PipelineRecord,
-  type RunningJobRecord,
 } from './model.js';
 import type { PipelineDeps } from './steps.js';
 
 export interface JobDeps extends PipelineDeps {
-  /** `jrun/`: what blocking calls wait on. */
-  readonly running: Informer<RunningJobRecord>;
+  /** Woken by changes of `jrun/`; the topic is the job's id. */
+  readonly wakeups: Wakeups;
 }
 
 /** The record of a job by id. Throws NOT_FOUND. */
@@ -88,16 +86,15 @@ export async function inspectJob(
 /** Returns the record once it is terminal. Throws NOT_FOUND when it is deleted meanwhile. */
 export async function waitForJob(deps: JobDeps, job: JobRecord, wait: Wait): Promise<JobRecord> {
   if (isTerminal(job.state)) return job;
-  const key = runningJobKey(job.id);
-  for (;;) {
-    // What the informer holds may be older than the record (not there yet) or newer (gone): the
-    // record decides, the informer only tells when to look again.
-    const seen = deps.running.get(key) !== undefined;
-    const now = await read<JobRecord>(deps, jobKey(job.pipeline, job.id), wait);
-    if (!now) throw notFound(`job ${job.id} was deleted`);
-    if (isTerminal(now.state)) return now;
-    await deps.running.waitFor(() => (deps.running.get(key) !== undefined) !== seen, wait);
-  }
+  return deps.wakeups.until(
+    job.id,
+    async () => {
+      const now = await read<JobRecord>(deps, jobKey(job.pipeline, job.id), wait);
+      if (!now) throw notFound(`job ${job.id} was deleted`, { fields: { job: job.id } });
+      return isTerminal(now.state) ? now : undefined;
+    },
+    wait,
+  );
 }
 
 async function toFullInfo(deps: JobDeps, job: JobRecord, wait: Wait): Promise<JobInfo> {
@@ -187,7 +184,7 @@ export async function* flushJobs(
   if (commits.length === 0) throw invalidInput('fromCommits cannot be empty');
   const toRepos = request.toPipelines.map(({ name }) => name);
   for (const name of toRepos) await getRecord(deps.meta, name, wait);
-  for await (const commit of deps.versioning.flush(commits, toRepos, wait)) {
+  for await (const commit of deps.versioning.flushCommits(commits, toRepos, wait)) {
     const job = await jobOfCommit(deps, commit, wait);
     if (job) yield await toFullInfo(deps, await waitForJob(deps, job, wait), wait);
   }

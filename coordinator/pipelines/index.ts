@@ -1,0 +1,15 @@
+/** What the rest of the coordinator may use of pipelines. */
+export { openPipelines, Pipelines, type PipelinesOptions } from './pipelines.js';
+export { removeJobOfCommitIn } from './end-jobs.js';
+export {
+  toDatumState,
+  toJobInfo,
+  toPipelineInfo,
+  toProcessStats,
+  workerSet,
+  type DatumStateName,
+} from './convert.js';
+export { toTimestamp } from './defaults.js';
+export { sortInputs, withInputDefaults } from './inputs.js';
+export { checkInput } from './validate.js';
+export * from './model.js';
