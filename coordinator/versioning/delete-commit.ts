@@ -64,18 +64,15 @@ function removeKeys(scope: Scope, commit: CommitRecord): void {
 }
 
 /** The nearest ancestor that stays, by id. */
-async function survivor(
-  scope: Scope,
+function survivor(
   commit: CommitRecord,
   doomed: ReadonlyMap<string, CommitRecord>,
-): Promise<string | undefined> {
+): string | undefined {
   let current: CommitRecord | undefined = commit;
-  while (current) {
-    if (current.parent === undefined) return undefined;
-    const parent: CommitName = { repo: current.repo, id: current.parent };
-    const gone = doomed.get(commitKey(parent));
-    if (!gone) return parent.id;
-    current = gone;
+  while (current?.parent !== undefined) {
+    const parent = { repo: current.repo, id: current.parent };
+    current = doomed.get(commitKey(parent));
+    if (!current) return parent.id;
   }
   return undefined;
 }
@@ -86,7 +83,7 @@ async function adoptChildren(
   doomed: ReadonlyMap<string, CommitRecord>,
 ): Promise<void> {
   if (gone.parent !== undefined) scope.t.delete(childKey(gone.repo, gone.parent, gone.id));
-  const parent = await survivor(scope, gone, doomed);
+  const parent = survivor(gone, doomed);
   for (const key of await scope.t.keys(childrenPrefix(gone))) {
     const id = key.slice(key.lastIndexOf('/') + 1);
     scope.t.delete(key);
@@ -108,7 +105,7 @@ async function moveBranches(
     const gone =
       branch.head === undefined ? undefined : doomed.get(commitKey({ repo, id: branch.head }));
     if (!gone) continue;
-    const id = await survivor(scope, gone, doomed);
+    const id = survivor(gone, doomed);
     const head = id === undefined ? undefined : await scope.commit({ repo, id });
     const { head: _head, size: _size, ...rest } = branch;
     scope.putBranch({

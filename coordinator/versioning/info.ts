@@ -149,7 +149,7 @@ async function childrenOf(deps: InfoDeps, of: CommitName, wait: Wait): Promise<s
   const kvs: KV[] = [];
   for await (const kv of deps.meta.scan(childrenPrefix(of), wait)) kvs.push(kv);
   return kvs
-    .sort((a, b) => Number(a.createRevision) - Number(b.createRevision))
+    .sort((a, b) => a.createRevision - b.createRevision)
     .map(({ key }) => key.slice(key.lastIndexOf('/') + 1));
 }
 
@@ -161,7 +161,7 @@ async function collect<T>(
   const found: { created: number; value: T }[] = [];
   for await (const kv of meta.scan(prefix, wait)) {
     found.push({
-      created: Number(kv.createRevision),
+      created: kv.createRevision,
       value: JSON.parse(kv.value.toString()) as T,
     });
   }

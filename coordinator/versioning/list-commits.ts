@@ -108,7 +108,7 @@ export async function commitsByCreation(
   const names: Created[] = [];
   const prefix = repo === '' ? 'cm/' : commitsPrefix(repo);
   for await (const kv of deps.meta.scan(prefix, { signal: wait.signal, keysOnly: true })) {
-    const created = Number(kv.createRevision);
+    const created = kv.createRevision;
     if (wait.after !== undefined && created <= wait.after) continue;
     const [, ofRepo, id] = kv.key.split('/') as [string, string, string];
     names.push({ repo: ofRepo, id, created });

@@ -93,31 +93,26 @@ export class OpenCommits {
         t.requireExists(openKey(commit));
         t.putJson(key, value);
       },
-      { ...wait, label: 'register runs' },
+      { ...wait, label: `register ${runsKey(commit, requestId)}` },
     );
   }
 
   /** Reads an open commit at one revision; undefined when it is not open. */
   async snapshot(commit: CommitName, wait: Wait): Promise<OpenSnapshot | undefined> {
     const { meta } = this.deps;
-    for (;;) {
-      const open = await meta.get(openKey(commit), wait);
-      if (!open) return undefined;
-      const kvs = [];
-      for await (const kv of meta.scan(runsPrefix(commit), wait)) kvs.push(kv);
-      const again = await meta.get(openKey(commit), wait);
-      // A checkpoint in between took keys away: read again.
-      if (!again || again.modRevision !== open.modRevision) continue;
-      kvs.sort((a, b) => Number(a.createRevision) - Number(b.createRevision));
-      const records = kvs.map((kv) => JSON.parse(kv.value.toString()) as RunsRecord);
-      return {
-        open: JSON.parse(open.value.toString()) as OpenRecord,
-        modRevision: Number(open.modRevision),
-        keys: kvs.map((kv) => kv.key),
-        runs: records.flatMap((record) => record.runs.map(runFromText)),
-        counts: records.map((record) => record.runs.length),
-      };
-    }
+    const { kvs: opens, revision } = await meta.range(openKey(commit), wait);
+    const [open] = opens;
+    if (!open) return undefined;
+    const { kvs } = await meta.range(runsPrefix(commit), { ...wait, revision });
+    kvs.sort((a, b) => a.createRevision - b.createRevision);
+    const records = kvs.map((kv) => JSON.parse(kv.value.toString()) as RunsRecord);
+    return {
+      open: JSON.parse(open.value.toString()) as OpenRecord,
+      modRevision: open.modRevision,
+      keys: kvs.map((kv) => kv.key),
+      runs: records.flatMap((record) => record.runs.map(runFromText)),
+      counts: records.map((record) => record.runs.length),
+    };
   }
 
   /**
@@ -217,7 +212,7 @@ export class OpenCommits {
     await this.deps.meta.transact(
       async (t) => {
         const open = await t.get(openKey(commit));
-        if (!open || Number(open.modRevision) !== snapshot.modRevision) return;
+        if (!open || open.modRevision !== snapshot.modRevision) return;
         const record: OpenRecord = {
           ...snapshot.open,
           checkpoint: {
@@ -228,7 +223,7 @@ export class OpenCommits {
         t.putJson(openKey(commit), record);
         for (const key of snapshot.keys) t.delete(key);
       },
-      { ...wait, label: 'checkpoint' },
+      { ...wait, label: `checkpoint ${commitKey(commit)}` },
     );
   }
 

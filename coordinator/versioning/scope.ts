@@ -46,8 +46,6 @@ export class Scope implements RecordReader {
   readonly touched = new Map<string, BranchName>();
   /** The last touch was a new commit on the branch. */
   lastTouchWasCommit = false;
-  /** Repos whose cached commits are wrong once this commits. */
-  readonly changedRepos = new Set<string>();
   readonly #staged = new Map<string, CommitRecord>();
   readonly #usedIds = new Set<string>();
   #origin: string | undefined;
@@ -135,8 +133,13 @@ export class Scope implements RecordReader {
 
   /** Changes a commit that exists. */
   putCommit(record: CommitRecord): void {
-    this.#staged.set(commitKey(record), record);
-    this.t.putJson(commitKey(record), record);
+    const key = commitKey(record);
+    this.#staged.set(key, record);
+    this.t.putJson(key, record);
+    const mark = this.deps.cache.mark(record.repo);
+    this.t.afterCommit(() => {
+      if (this.#staged.get(key) === record) this.deps.cache.remember(record, mark);
+    });
   }
 
   /**
@@ -173,8 +176,8 @@ export class Scope implements RecordReader {
 
   /** Tells every process that commits of the repo went away or got another parent (M2). */
   bumpGeneration(repo: string): void {
-    this.t.putJson(generationKey(repo), { by: this.freshId() });
-    this.changedRepos.add(repo);
+    this.t.putJson(generationKey(repo), { by: this.deps.ids.next() });
+    this.t.afterCommit(() => this.deps.cache.dropRepo(repo));
   }
 
   /** Schedules propagation from a branch. */

@@ -6,7 +6,7 @@
  * `propagateIn(t)` once, at the end.
  */
 import type { Clock } from '../../core/clock.js';
-import { invalidInput } from '../../core/errors.js';
+import { alreadyExists, invalidInput } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { RunRef, Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
@@ -43,6 +43,7 @@ import {
 import { KeyedQueue } from './keyed-queue.js';
 import { listCommits, type ListCommitsInput } from './list-commits.js';
 import {
+  branchText,
   repoKey,
   SPEC_REPO,
   type BranchName,
@@ -94,7 +95,7 @@ export class Versioning implements AsyncDisposable {
   readonly openCommits: Informer<OpenRecord>;
   readonly branches: Informer<BranchRecord>;
   readonly wakeups = new Wakeups();
-  readonly #generations: Informer<unknown>;
+  readonly #generations: Informer<number>;
   readonly #deps: WriteDeps & { wakeups: Wakeups; log: Log };
   readonly #stops: (() => void)[] = [];
 
@@ -108,9 +109,9 @@ export class Versioning implements AsyncDisposable {
       wakeups: this.wakeups,
     };
     const json = <T>(value: Buffer): T => JSON.parse(value.toString()) as T;
-    this.openCommits = deps.meta.informer('open/', (kv) => json<OpenRecord>(kv.value));
-    this.branches = deps.meta.informer('br/', (kv) => json<BranchRecord>(kv.value));
-    this.#generations = deps.meta.informer('gen/', (kv) => kv.modRevision);
+    this.openCommits = deps.meta.informer('open/', (value) => json<OpenRecord>(value));
+    this.branches = deps.meta.informer('br/', (value) => json<BranchRecord>(value));
+    this.#generations = deps.meta.informer('gen/', (_value, kv) => kv.modRevision);
   }
 
   async start(wait: Wait): Promise<void> {
@@ -126,6 +127,8 @@ export class Versioning implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop();
     await this.#deps.opens.idle();
+    const informers = [this.openCommits, this.branches, this.#generations];
+    await Promise.all(informers.map((informer) => informer[Symbol.asyncDispose]()));
   }
 
   // ---- steps: compose them in one transaction, then propagateIn(t) once ----
@@ -165,18 +168,24 @@ export class Versioning implements AsyncDisposable {
     return finishCommitIn(this.scope(t), commit, content);
   }
 
-  /** Finishes the output commit of a job; without a root it is finished empty (failed, killed). */
-  finishOutputIn(
+  /**
+   * Finishes the output commit of a job; without a root it is finished empty (failed, killed).
+   * Branches that a trigger moves because of it are propagated here, as nothing else may follow.
+   */
+  async finishOutputIn(
     t: MetaTxn,
     commit: CommitName,
     output: { root?: DirNode; datums?: string },
   ): Promise<CommitRecord> {
     const { root, datums } = output;
-    return finishCommitIn(this.scope(t), commit, {
+    const scope = this.scope(t);
+    const record = await finishCommitIn(scope, commit, {
       kind: root ? 'output' : 'empty',
       ...(root ? { root } : {}),
       ...(datums === undefined ? {} : { datums }),
     });
+    await propagateIn(scope);
+    return record;
   }
 
   /** Deletes the referenced commit with everything downstream. */
@@ -199,13 +208,13 @@ export class Versioning implements AsyncDisposable {
   // ---- use cases ----
 
   createRepo(input: CreateRepoInput, wait: Wait): Promise<RepoRecord> {
-    return this.#transact('create repo', wait, (scope) => createRepoIn(scope, input));
+    return this.#transact(`repo ${input.name}`, wait, (scope) => createRepoIn(scope, input));
   }
 
   async deleteRepo(repo: string, options: { force: boolean }, wait: Wait): Promise<void> {
     if (repo === '') throw invalidInput('repo cannot be nil');
     const stale = await staleSubvenance(this.#deps.meta, repo, wait);
-    await this.#transact('delete repo', wait, (scope) => deleteRepoIn(scope, repo, options));
+    await this.#transact(`repo ${repo}`, wait, (scope) => deleteRepoIn(scope, repo, options));
     await this.#sweep(stale, wait);
   }
 
@@ -218,41 +227,47 @@ export class Versioning implements AsyncDisposable {
   }
 
   startCommit(input: StartCommitInput, wait: Wait): Promise<CommitRecord> {
-    return this.#transact('start commit', wait, (scope) => startCommitIn(scope, input));
+    return this.#transact(`commits of ${input.repo}`, wait, async (scope) => {
+      await checkNewId(scope, input);
+      return startCommitIn(scope, input);
+    });
   }
 
   /** Makes a commit that is finished at once, with the given content. */
-  buildCommit(input: StartCommitInput, content: CommitContent, wait: Wait): Promise<CommitRecord> {
-    return this.#transact('build commit', wait, async (scope) => {
-      const record = await startCommitIn(scope, input, content);
-      return record;
-    }).then((record) => {
-      this.wakeups.wake(repoTopic(record.repo));
-      return record;
+  async buildCommit(
+    input: StartCommitInput,
+    content: CommitContent,
+    wait: Wait,
+  ): Promise<CommitRecord> {
+    const record = await this.#transact(`commits of ${input.repo}`, wait, async (scope) => {
+      await checkNewId(scope, input);
+      return startCommitIn(scope, input, content);
     });
+    // Made finished and on no branch, it shows in neither of the watched prefixes.
+    this.wakeups.wake(repoTopic(record.repo));
+    return record;
   }
 
   finishCommit(ref: CommitRef, options: FinishOptions, wait: Wait): Promise<CommitRecord> {
     return finishCommit(this.#deps, ref, options, wait);
   }
 
-  async deleteCommit(ref: CommitRef, wait: Wait): Promise<void> {
-    await this.#deps.meta.transact(
-      async (t) => {
-        await this.deleteCommitIn(t, ref);
-        await this.propagateIn(t);
-      },
-      { ...wait, label: 'delete commit' },
+  deleteCommit(ref: CommitRef, wait: Wait): Promise<CommitName[]> {
+    return this.#transact(`commits of ${ref.repo}`, wait, (scope) =>
+      this.deleteCommitIn(scope.t, ref),
     );
-    this.#deps.cache.dropRepo(ref.repo);
   }
 
   createBranch(input: CreateBranchInput, wait: Wait): Promise<BranchRecord> {
-    return this.#transact('create branch', wait, (scope) => createBranchIn(scope, input));
+    return this.#transact(`branch ${branchText(input)}`, wait, (scope) =>
+      createBranchIn(scope, input),
+    );
   }
 
   deleteBranch(name: BranchName, options: { force: boolean }, wait: Wait): Promise<void> {
-    return this.#transact('delete branch', wait, (scope) => deleteBranchIn(scope, name, options));
+    return this.#transact(`branch ${branchText(name)}`, wait, (scope) =>
+      deleteBranchIn(scope, name, options),
+    );
   }
 
   /** Registers runs in an open commit; repeating a request id has no effect. */
@@ -267,22 +282,19 @@ export class Versioning implements AsyncDisposable {
 
   /** One finished commit on a branch, made of runs on top of its head. */
   oneShot(
-    repo: string,
-    branch: string,
+    branch: BranchName,
     runs: readonly RunRef[],
-    options: { description?: string } & Wait,
+    options: { readonly description?: string } & Wait,
   ): Promise<CommitRecord> {
-    const { signal } = options;
-    return oneShot(this.#deps, { repo, name: branch }, runs, options, { signal });
+    return oneShot(this.#deps, branch, runs, options);
   }
 
-  /** Where a write to `repo@ref` goes. */
+  /** Where a write to `repo@ref` goes; `needBranch`: what is missing is an error, not made. */
   writeTarget(
     ref: CommitRef,
-    options: { needBranch?: 'exists' | 'head' },
-    wait: Wait,
+    options: { readonly needBranch?: 'exists' | 'head' } & Wait,
   ): Promise<WriteTarget> {
-    return writeTarget(this.#deps, ref, options, wait);
+    return writeTarget(this.#deps, ref, options);
   }
 
   // ---- reading ----
@@ -381,19 +393,15 @@ export class Versioning implements AsyncDisposable {
   // ---- inside ----
 
   async #transact<T>(label: string, wait: Wait, work: (scope: Scope) => Promise<T>): Promise<T> {
-    let changed: readonly string[] = [];
-    const result = await this.#deps.meta.transact(
+    return this.#deps.meta.transact(
       async (t) => {
         const scope = this.scope(t);
         const answer = await work(scope);
         await propagateIn(scope);
-        changed = [...scope.changedRepos];
         return answer;
       },
       { ...wait, label },
     );
-    for (const repo of changed) this.#deps.cache.dropRepo(repo);
-    return result;
   }
 
   /** Deletes left-over keys a batch at a time; they are harmless, so failing to is no failure. */
@@ -414,29 +422,39 @@ export class Versioning implements AsyncDisposable {
         if (await t.get(repoKey(SPEC_REPO))) return;
         await createRepoIn(this.scope(t), { name: SPEC_REPO });
       },
-      { ...wait, label: 'create spec repo' },
+      { ...wait, label: `repo ${SPEC_REPO}` },
     );
   }
 
   #listen(): void {
     this.#stops.push(
-      this.openCommits.subscribe((event) => {
-        if (event.type === 'reset') return this.wakeups.wakeAll();
-        const [, repo, id] = event.key.split('/') as [string, string, string];
-        this.wakeups.wake(commitTopic({ repo, id }));
-        this.wakeups.wake(repoTopic(repo));
-        if (event.type === 'delete') this.#deps.opens.forget({ repo, id });
+      this.openCommits.subscribe((changes) => {
+        if (changes.length === 0) this.wakeups.wakeAll();
+        for (const { key, value } of changes) {
+          const [, repo, id] = key.split('/') as [string, string, string];
+          this.wakeups.wake(commitTopic({ repo, id }));
+          this.wakeups.wake(repoTopic(repo));
+          if (!value) this.#deps.opens.forget({ repo, id });
+        }
       }),
-      this.branches.subscribe((event) => {
-        if (event.type === 'reset') return this.wakeups.wakeAll();
-        this.wakeups.wake(repoTopic(event.key.split('/')[1] as string));
+      this.branches.subscribe((changes) => {
+        if (changes.length === 0) this.wakeups.wakeAll();
+        for (const { key } of changes) this.wakeups.wake(repoTopic(key.split('/')[1] as string));
       }),
-      this.#generations.subscribe((event) => {
-        if (event.type === 'reset') this.#deps.cache.clear();
-        else this.#deps.cache.dropRepo(event.key.slice('gen/'.length));
+      this.#generations.subscribe((changes) => {
+        if (changes.length === 0) this.#deps.cache.clear();
+        for (const { key } of changes) this.#deps.cache.dropRepo(key.slice('gen/'.length));
       }),
     );
   }
 }
 
 const SWEEP_BATCH = 100;
+
+/** A caller may choose the id of a commit, but not one that exists. */
+async function checkNewId(scope: Scope, { repo, id }: StartCommitInput): Promise<void> {
+  if (id === undefined || !(await scope.commit({ repo, id }))) return;
+  throw alreadyExists(`/pachyderm_pfs/commits/${repo}/ ${id} already exists`, {
+    fields: { repo, commit: id },
+  });
+}

@@ -72,7 +72,7 @@ export async function finishCommit(
   const finished = options.empty
     ? await deps.meta.transact(
         async (t) => finishIn(deps, t, commit, { kind: 'empty', ...describe(options) }),
-        { ...wait, label: 'finish empty' },
+        { ...wait, label: `finish ${commitKey(commit)}` },
       )
     : await finishWithRuns(deps, read, commit, options, wait);
   deps.opens.forget(commit);
@@ -99,7 +99,7 @@ async function finishWithRuns(
           if (!(await isCurrent(t, commit, snapshot))) return undefined;
           return finishIn(deps, t, commit, { kind: 'input', root, ...describe(options) });
         },
-        { ...wait, label: 'finish commit' },
+        { ...wait, label: `finish ${commitKey(commit)}` },
       );
     };
     const done =
@@ -114,7 +114,7 @@ async function isCurrent(t: MetaTxn, commit: CommitName, snapshot: OpenSnapshot)
   if (!open) throw alreadyFinished(commit);
   const same = new Set(snapshot.keys);
   return (
-    Number(open.modRevision) === snapshot.modRevision &&
+    open.modRevision === snapshot.modRevision &&
     keys.length === same.size &&
     keys.every((key) => same.has(key))
   );
@@ -162,14 +162,14 @@ export async function oneShot(
   deps: WriteDeps,
   branch: BranchName,
   runs: readonly RunRef[],
-  options: { description?: string },
-  wait: Wait,
+  options: { readonly description?: string } & Wait,
 ): Promise<CommitRecord> {
+  const wait = { signal: options.signal };
   checkBranchName(branch.name);
   return deps.queue.run(branchKey(branch), wait, async () => {
     const id = deps.ids.next();
     let built: { base: string; root: DirNode } | undefined;
-    const record = await deps.meta.transact(
+    return deps.meta.transact(
       async (t) => {
         const scope = Scope.of(t, deps);
         const current = await scope.branch(branch);
@@ -188,10 +188,8 @@ export async function oneShot(
         await propagateIn(scope);
         return made;
       },
-      { ...wait, label: 'one-shot commit' },
+      { ...wait, label: `one-shot ${branchKey(branch)}` },
     );
-    deps.cache.remember(record, deps.cache.mark(branch.repo));
-    return record;
   });
 }
 
@@ -217,10 +215,9 @@ async function oneShotBase(
 export async function writeTarget(
   deps: WriteDeps,
   ref: CommitRef,
-  options: { needBranch?: 'exists' | 'head' },
-  wait: Wait,
+  options: { readonly needBranch?: 'exists' | 'head' } & Wait,
 ): Promise<WriteTarget> {
-  const read = new Records(deps, wait);
+  const read = new Records(deps, { signal: options.signal });
   if (ref.repo === '') throw invalidInput('cannot resolve commit with no repo');
   if (ref.id === '') throw invalidInput('cannot resolve commit with no ID or branch');
   const parsed = parseRef(ref.id);

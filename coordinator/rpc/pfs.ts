@@ -1,0 +1,226 @@
+/** The rpcs of pfs.API about repos, branches and commits: requests in, use cases, replies out. */
+import { invalidInput, unimplemented } from '../../core/errors.js';
+import { isId } from '../../core/ids.js';
+import type { APIServer, CommitInfo, ListCommitRequest } from '../../proto/generated/pfs.js';
+import type { CommitRecord, Versioning } from '../versioning/index.js';
+import type { Handlers, RpcContext } from './handler.js';
+import {
+  branchName,
+  commitRef,
+  fromOrigin,
+  fromState,
+  fromTimestamp,
+  fromTrigger,
+  provenanceInputs,
+  repoName,
+  toBranchInfo,
+  toCommit,
+  toCommitInfo,
+  toRepoInfo,
+} from './pfs-convert.js';
+
+export interface PfsDeps {
+  readonly versioning: Versioning;
+}
+
+/** Commits whose surroundings are read side by side while a list streams. */
+const DETAILS_AHEAD = 16;
+
+export function pfsHandlers(deps: PfsDeps): Handlers<APIServer> {
+  return { ...repoHandlers(deps), ...branchHandlers(deps), ...commitHandlers(deps) };
+}
+
+function repoHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
+  return {
+    createRepo: async ({ repo, description, update }, ctx) => {
+      await versioning.createRepo({ name: repoName(repo), description, update }, ctx);
+      return {};
+    },
+    inspectRepo: async ({ repo }, ctx) =>
+      toRepoInfo(await versioning.inspectRepo(repoName(repo), ctx)),
+    listRepo: async (_request, ctx) => ({
+      repoInfo: (await versioning.listRepos(ctx)).map(toRepoInfo),
+    }),
+    deleteRepo: async ({ repo, force, all }, ctx) => {
+      if (all) await versioning.deleteAllRepos(ctx);
+      else await versioning.deleteRepo(repoName(repo), { force }, ctx);
+      return {};
+    },
+    deleteAll: async (_request, ctx) => {
+      await versioning.deleteAllRepos(ctx);
+      return {};
+    },
+  };
+}
+
+function branchHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
+  return {
+    createBranch: async ({ branch, head, provenance, trigger }, ctx) => {
+      const name = branchName(branch);
+      await versioning.createBranch(
+        {
+          ...name,
+          ...(head?.id ? { head: { repo: head.repo?.name || name.repo, id: head.id } } : {}),
+          provenance: provenance.map((entry) => branchName(entry, 'provenance branch')),
+          ...(trigger ? { trigger: fromTrigger(trigger) } : {}),
+        },
+        ctx,
+      );
+      return {};
+    },
+    inspectBranch: async ({ branch }, ctx) =>
+      toBranchInfo(await versioning.inspectBranch(branchName(branch), ctx)),
+    listBranch: async ({ repo, reverse }, ctx) => ({
+      branchInfo: (await versioning.listBranches(repo?.name ?? '', { reverse }, ctx)).map(
+        toBranchInfo,
+      ),
+    }),
+    deleteBranch: async ({ branch, force }, ctx) => {
+      await versioning.deleteBranch(branchName(branch), { force }, ctx);
+      return {};
+    },
+  };
+}
+
+function commitHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
+  const infos = (commits: AsyncIterable<CommitRecord>, ctx: RpcContext) =>
+    withDetails(versioning, commits, ctx);
+  return {
+    startCommit: async ({ parent, branch, description, provenance }, ctx) => {
+      const { repo, id } = commitRef(parent, 'parent');
+      return toCommit(
+        await versioning.startCommit(
+          { repo, parent: id, branch, description, provenance: provenanceInputs(provenance) },
+          ctx,
+        ),
+      );
+    },
+    finishCommit: async ({ commit, description, empty, tree, trees, datums }, ctx) => {
+      if (tree || trees.length > 0 || datums) throw noStoredTrees('FinishCommit');
+      await versioning.finishCommit(commitRef(commit), { description, empty }, ctx);
+      return {};
+    },
+    buildCommit: (request, ctx) => buildCommit(versioning, request, ctx),
+    inspectCommit: async ({ commit, blockState }, ctx) => {
+      const found = await versioning.resolve(commitRef(commit), ctx);
+      const state = fromState(blockState);
+      let record = found.commit;
+      if (state === 'READY') await versioning.waitReady(record, ctx);
+      if (state === 'FINISHED') record = await versioning.waitFinished(record, ctx);
+      return toCommitInfo(await versioning.commitDetails(record, ctx), found.viaBranch);
+    },
+    listCommit: async (request, ctx) => {
+      const commitInfo: CommitInfo[] = [];
+      for await (const info of infos(listed(versioning, request, ctx), ctx)) commitInfo.push(info);
+      return { commitInfo };
+    },
+    listCommitStream: (request, ctx) => infos(listed(versioning, request, ctx), ctx),
+    flushCommit: ({ commits, toRepos }, ctx) =>
+      eachDetails(
+        versioning,
+        versioning.flushCommits(
+          commits.map((commit) => commitRef(commit)),
+          toRepos.map((repo) => repo.name),
+          ctx,
+        ),
+        ctx,
+      ),
+    subscribeCommit: ({ repo, branch, prov, from, state }, ctx) => {
+      const provenance = prov && {
+        commit: commitRef(prov.commit, 'provenance commit'),
+        branch: branchName(prov.branch, 'provenance branch'),
+      };
+      const input = {
+        repo: repoName(repo),
+        branch,
+        ...(provenance ? { provenance } : {}),
+        ...(from?.id ? { from: from.id } : {}),
+        state: fromState(state),
+      };
+      return eachDetails(versioning, versioning.subscribeCommits(input, ctx), ctx);
+    },
+    deleteCommit: async ({ commit }, ctx) => {
+      await versioning.deleteCommit(commitRef(commit), ctx);
+      return {};
+    },
+  };
+}
+
+async function buildCommit(
+  versioning: Versioning,
+  request: Parameters<NonNullable<Handlers<APIServer>['buildCommit']>>[0],
+  ctx: RpcContext,
+) {
+  const { parent, branch, provenance, ID: id, started, finished, origin } = request;
+  if (request.tree || request.trees.length > 0 || request.datums) {
+    throw noStoredTrees('BuildCommit');
+  }
+  if (id && !isId(id)) throw invalidInput(`"${id}" is not a commit id`);
+  const { repo, id: parentId } = commitRef(parent, 'parent');
+  const start = started ?? finished;
+  const input = {
+    repo,
+    parent: parentId,
+    branch,
+    provenance: provenanceInputs(provenance),
+    ...(id ? { id } : {}),
+    ...(start ? { started: fromTimestamp(start) } : {}),
+    ...(origin ? { origin: fromOrigin(origin.kind) } : {}),
+  };
+  if (!finished) return toCommit(await versioning.startCommit(input, ctx));
+  const content = { kind: 'empty', finished: fromTimestamp(finished) } as const;
+  return toCommit(await versioning.buildCommit(input, content, ctx));
+}
+
+function noStoredTrees(rpc: string): Error {
+  return unimplemented(
+    `${rpc} with a stored tree is not built yet in this version of Tusk; put the files instead`,
+  );
+}
+
+function listed(
+  versioning: Versioning,
+  { repo, from, to, number, reverse }: ListCommitRequest,
+  ctx: RpcContext,
+): AsyncIterable<CommitRecord> {
+  return versioning.listCommits(
+    {
+      repo: repo?.name ?? '',
+      ...(from?.id ? { from: commitRef(from, 'from commit') } : {}),
+      ...(to?.id ? { to: commitRef(to, 'to commit') } : {}),
+      number,
+      reverse,
+    },
+    ctx,
+  );
+}
+
+/** Details of commits that come fast, read a few at a time, in order. */
+async function* withDetails(
+  versioning: Versioning,
+  commits: AsyncIterable<CommitRecord>,
+  ctx: RpcContext,
+): AsyncGenerator<CommitInfo> {
+  let batch: CommitRecord[] = [];
+  const flush = async (): Promise<CommitInfo[]> => {
+    const full = await Promise.all(batch.map((commit) => versioning.commitDetails(commit, ctx)));
+    batch = [];
+    return full.map((commit) => toCommitInfo(commit));
+  };
+  for await (const commit of commits) {
+    batch.push(commit);
+    if (batch.length >= DETAILS_AHEAD) yield* await flush();
+  }
+  yield* await flush();
+}
+
+/** Details of commits that come as they are done: each is sent at once. */
+async function* eachDetails(
+  versioning: Versioning,
+  commits: AsyncIterable<CommitRecord>,
+  ctx: RpcContext,
+): AsyncGenerator<CommitInfo> {
+  for await (const commit of commits) {
+    yield toCommitInfo(await versioning.commitDetails(commit, ctx));
+  }
+}
