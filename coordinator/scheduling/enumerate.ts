@@ -5,6 +5,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import type { Input, PFSInput } from '../../proto/generated/pps.js';
+import { expandCaptures } from '../../storage/glob.js';
 import type { TreeNode, Wait } from '../../storage/types.js';
 import { compareBytes, type Datum, type DatumFile, type InputRef } from './datum.js';
 
@@ -19,7 +20,7 @@ export interface Match {
   /** Absolute path; `/` for the root. */
   readonly path: string;
   readonly node: TreeNode;
-  /** Texts of capture groups; `[0]` is group 1. */
+  /** `[0]` is the whole path, `[1]` the first group. */
   readonly captures: readonly string[];
 }
 
@@ -247,18 +248,9 @@ function byName(files: DatumFile[]): DatumFile[] {
   return files.sort((a, b) => compareBytes(a.input.name, b.input.name));
 }
 
-/** `$1`, `${1}`, `$0` (whole path), `$$`; a group that does not exist is empty. */
+/** A template over the captures of a match; none = the empty key. */
 function expand(template: string, match: Match): string {
-  if (template === '') return '';
-  return template.replace(
-    /\$(?:\$|(\d+)|\{(\d+)\})/g,
-    (whole: string, plain: string | undefined, braced: string | undefined) => {
-      const digits = plain ?? braced;
-      if (digits === undefined) return whole === '$$' ? '$' : whole;
-      const group = Number(digits);
-      return group === 0 ? match.path : (match.captures[group - 1] ?? '');
-    },
-  );
+  return template === '' ? '' : expandCaptures(template, match.captures);
 }
 
 function must<T>(value: T | undefined, index: number): T {

@@ -1,0 +1,43 @@
+/** The service tusk.Cluster: workers join, tools ask how the parts are. */
+import type { ClusterServer, PartStatus } from '../../proto/generated/tusk.js';
+import type { Scheduler } from '../scheduling/index.js';
+import type { Wait } from '../../storage/types.js';
+import type { Handlers } from './handler.js';
+
+export interface ClusterDeps {
+  readonly scheduler: Pick<Scheduler, 'join' | 'joined' | 'workers'>;
+  readonly clusterId: string;
+  readonly version: string;
+  /** Looks at every part the coordinator stands on; must answer within seconds. */
+  readonly parts: (wait: Wait) => Promise<PartStatus[]>;
+}
+
+export function clusterHandlers(deps: ClusterDeps): Handlers<ClusterServer> {
+  return {
+    join: (requests, { signal }) => deps.scheduler.join(requests, { signal }),
+    status: async (_request, { signal }) => {
+      const beats = new Map(
+        deps.scheduler.joined().map(({ hello, heartbeat }) => [hello.workerId, heartbeat]),
+      );
+      return {
+        clusterId: deps.clusterId,
+        version: deps.version,
+        parts: await deps.parts({ signal }),
+        workers: deps.scheduler.workers().map((worker) => ({
+          hello: {
+            workerId: worker.worker,
+            host: worker.host,
+            slots: worker.slots,
+            cpus: worker.cpus,
+            memoryBytes: worker.memoryBytes,
+            gpus: Array.from({ length: worker.gpus }, (_, i) => String(i)),
+            labels: { ...worker.labels },
+            isolation: worker.isolation,
+            version: worker.version,
+          },
+          heartbeat: beats.get(worker.worker),
+        })),
+      };
+    },
+  };
+}

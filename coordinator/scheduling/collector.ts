@@ -1,0 +1,248 @@
+/**
+ * Gets every task of a job done: publishes tasks, gathers results, shows progress, saves
+ * checkpoints, and publishes copies of tasks that were lost.
+ *
+ * C1  NATS is a hint: a task is done only when its result stands on the board.
+ * C2  The first result of a task wins (TaskBoard); so copies cost time, never correctness.
+ * C3  What a checkpoint holds survives the loss of NATS and of this process; the attempt number is
+ *     saved before tasks are published with it, so a new owner never repeats one.
+ * C4  Liveness: whenever the queue holds nothing while tasks are missing, they are published again.
+ */
+import type { TaskMessage, TaskResult } from '../../queue/messages.js';
+import { unavailable } from '../../core/errors.js';
+import { childController } from '../../core/signals.js';
+import type { Wait } from '../../storage/types.js';
+import { patchJobIn, type JobPatch, type JobRecord } from '../pipelines/model.js';
+import { TaskBoard } from './board.js';
+import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import type { MasterLog } from './master-log.js';
+import type { JobPlan, ResultsIndex } from './model.js';
+import { loadResults } from './results.js';
+import { Wakeup } from './wakeup.js';
+import { Watchers, type Lost } from './watchers.js';
+
+export interface CollectInput {
+  readonly job: JobRecord;
+  readonly plan: JobPlan;
+  readonly fence: Fence;
+  /** Tasks that may be in flight at once. */
+  readonly slots: number;
+  readonly master: MasterLog;
+}
+
+const PROGRESS_MS = 1_000;
+const CHECKPOINT_MS = 5_000;
+const CHECKPOINT_RESULTS = 500;
+/** Chained checkpoints are folded into one at this depth. */
+const CHAIN_MAX = 16;
+const ACK_WAIT_MS = 30_000;
+
+export class Collector {
+  readonly board: TaskBoard;
+  readonly #changed = new Wakeup();
+  #sequence = 0;
+  #stream = '';
+  #attempt = 0;
+  #saved: { ref: string; depth: number } | undefined;
+  /** Results not yet in a checkpoint. */
+  #fresh: TaskResult[] = [];
+  #savedAtMs = 0;
+  #shownDone = 0;
+
+  constructor(
+    readonly deps: OwnerDeps,
+    readonly input: CollectInput,
+  ) {
+    this.board = new TaskBoard(input.job.id, input.plan.tasks.length);
+  }
+
+  get attempt(): number {
+    return this.#attempt;
+  }
+
+  /** The results index of the finished job: everything, in one blob. */
+  index(): ResultsIndex {
+    return {
+      format: 1,
+      results: this.board.results(),
+      depth: 0,
+      sequence: this.#sequence,
+      stream: this.#stream,
+      attempt: this.#attempt,
+      master: this.input.master.lines,
+    };
+  }
+
+  /** Returns when every task has a result. Safe to call again after a failure or takeover. */
+  async run(wait: Wait): Promise<void> {
+    const { queue } = this.deps;
+    const { job, slots } = this.input;
+    await queue.ensurePipeline(job.pipeline, { inFlightMax: slots, ackWaitMs: ACK_WAIT_MS }, wait);
+    const resumed = await this.#resume(wait);
+    if (this.board.complete) return;
+    await this.#publishFirst(resumed, wait);
+    using scope = childController(wait.signal);
+    const inner: Wait = { signal: scope.signal };
+    const parts = [this.#read(inner), this.#tend(inner)];
+    try {
+      await Promise.race(parts);
+    } finally {
+      scope.abort(new Error('the job has all its results'));
+      await Promise.allSettled(parts);
+    }
+    wait.signal.throwIfAborted();
+  }
+
+  /** Restores what earlier owners gathered; true when they had published. */
+  async #resume(wait: Wait): Promise<boolean> {
+    const ref = this.input.job.results;
+    if (ref === undefined) return false;
+    const saved = await loadResults(this.deps.storage, ref, wait);
+    for (const result of saved.results) this.board.add(result);
+    this.input.master.restore(saved.head.master);
+    this.#sequence = saved.head.sequence;
+    this.#stream = saved.head.stream;
+    this.#attempt = saved.head.attempt;
+    this.#saved = { ref, depth: saved.head.depth };
+    return true;
+  }
+
+  async #publishFirst(resumed: boolean, wait: Wait): Promise<void> {
+    const { queue } = this.deps;
+    const missing = this.board.missing();
+    const backlog = await queue.backlog(this.input.job.pipeline, wait);
+    const sameStream = backlog.streamCreated === this.#stream;
+    if (!resumed || !sameStream) {
+      this.#stream = backlog.streamCreated;
+      if (resumed) {
+        this.#sequence = 0;
+        await this.#again(missing, 'the queue was recreated', wait);
+        return;
+      }
+      await queue.publishTasks(
+        missing.map((task) => this.#message(task, 0)),
+        wait,
+      );
+      await this.#checkpoint(wait);
+    } else if (backlog.pending + backlog.inFlight < missing.length) {
+      await this.#again(missing, 'a new owner took the job over', wait);
+    }
+  }
+
+  async #read(wait: Wait): Promise<void> {
+    const { job } = this.input;
+    const options = {
+      ...wait,
+      ...(this.#sequence > 0 ? { fromSequence: this.#sequence + 1 } : {}),
+    };
+    for await (const { sequence, result } of this.deps.queue.results(
+      job.pipeline,
+      job.id,
+      options,
+    )) {
+      this.#sequence = sequence;
+      if (!this.board.add(result)) continue;
+      this.#fresh.push(result);
+      if (this.board.complete) return;
+      if (this.#fresh.length >= CHECKPOINT_RESULTS) this.#changed.raise();
+    }
+    throw unavailable('the stream of results ended early');
+  }
+
+  /** Progress, checkpoints and lost tasks, once a second. */
+  async #tend(wait: Wait): Promise<void> {
+    const watchers = new Watchers(this.deps, this.input.job, this.board, this.#stream);
+    for (;;) {
+      await this.#changed.wait({ ...wait, timeoutMs: PROGRESS_MS, clock: this.deps.clock });
+      const now = this.deps.clock.monotonicMs();
+      const due =
+        this.#fresh.length >= CHECKPOINT_RESULTS ||
+        (this.#fresh.length > 0 && now - this.#savedAtMs >= CHECKPOINT_MS);
+      if (due) await this.#checkpoint(wait);
+      else await this.#progress(wait);
+      const lost = await watchers.look(wait);
+      if (lost) await this.#recover(lost, wait);
+    }
+  }
+
+  async #recover(lost: Lost, wait: Wait): Promise<void> {
+    if (lost.streamCreated !== undefined) {
+      this.#stream = lost.streamCreated;
+      this.#sequence = 0;
+    }
+    const tasks = lost.tasks.filter((task) => !this.board.resultOf(task));
+    if (tasks.length > 0) await this.#again(tasks, lost.why, wait);
+  }
+
+  /** Publishes copies with a new attempt number (C3). */
+  async #again(tasks: readonly number[], why: string, wait: Wait): Promise<void> {
+    this.#attempt += 1;
+    const attempt = this.#attempt;
+    const { job, master } = this.input;
+    this.deps.log.info({ job: job.id, tasks: tasks.length, attempt, why }, 'tasks published again');
+    master.write(`publishing ${tasks.length} tasks again (attempt ${attempt}): ${why}`);
+    await this.#checkpoint(wait);
+    await this.deps.queue.publishTasks(
+      tasks.map((task) => this.#message(task, attempt)),
+      wait,
+    );
+  }
+
+  async #checkpoint(wait: Wait): Promise<void> {
+    const fold = (this.#saved?.depth ?? 0) >= CHAIN_MAX;
+    const taken = this.#fresh.length;
+    const previous = fold ? undefined : this.#saved?.ref;
+    const index: ResultsIndex = {
+      format: 1,
+      results: fold ? this.board.results() : this.#fresh.slice(0, taken),
+      ...(previous === undefined ? {} : { previous }),
+      depth: previous === undefined ? 0 : (this.#saved?.depth ?? 0) + 1,
+      sequence: this.#sequence,
+      stream: this.#stream,
+      attempt: this.#attempt,
+      master: this.input.master.lines,
+    };
+    const ref = await this.deps.storage.putJson(index, wait);
+    await this.#patch({ ...this.#counters(), results: ref }, wait);
+    this.#saved = { ref, depth: index.depth };
+    this.#fresh = this.#fresh.slice(taken);
+    this.#savedAtMs = this.deps.clock.monotonicMs();
+  }
+
+  async #progress(wait: Wait): Promise<void> {
+    if (this.board.done === this.#shownDone) return;
+    const done = this.board.done;
+    await this.#patch(this.#counters(), wait);
+    this.#shownDone = done;
+  }
+
+  #counters(): JobPatch {
+    const { processed, failed, recovered, stats } = this.board.counts;
+    return { processed, failed, recovered, stats };
+  }
+
+  async #patch(patch: JobPatch, wait: Wait): Promise<void> {
+    const { job, fence } = this.input;
+    const pointer = { pipeline: job.pipeline, job: job.id };
+    await fenced(this.deps.meta, fence, (t) => patchJobIn(t, pointer, patch), {
+      ...wait,
+      label: 'progress',
+    });
+  }
+
+  #message(task: number, attempt: number): TaskMessage {
+    const { job, plan } = this.input;
+    const [segment, from, to] = plan.tasks[task] as readonly [number, number, number];
+    return {
+      pipeline: job.pipeline,
+      job: job.id,
+      version: job.version,
+      task,
+      attempt,
+      spec: plan.spec,
+      segment: (plan.segments[segment] as { ref: string }).ref,
+      from,
+      to,
+    };
+  }
+}

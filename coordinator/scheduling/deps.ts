@@ -1,0 +1,59 @@
+/** What scheduling stands on, and the fence under which an owner writes. */
+import type { Clock } from '../../core/clock.js';
+import type { Log } from '../../core/log.js';
+import type { PipelineInfo } from '../../proto/generated/pps.js';
+import type { Queue } from '../../queue/index.js';
+import type { Storage } from '../../storage/index.js';
+import type { Wait } from '../../storage/types.js';
+import type { Meta, MetaTxn } from '../meta/index.js';
+import type { Versioning } from '../versioning/index.js';
+import type { ManifestMaps } from './manifest-maps.js';
+import type { Views } from './views.js';
+
+export interface SchedulingDeps {
+  readonly meta: Meta;
+  readonly storage: Storage;
+  readonly queue: Queue;
+  readonly versioning: Versioning;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Reads a pipeline's spec as of one of its spec commits. */
+  readonly loadSpec: (
+    spec: { readonly pipeline: string; readonly specCommit: string },
+    wait: Wait,
+  ) => Promise<PipelineInfo>;
+}
+
+/** Deps with what the scheduler adds. */
+export interface OwnerDeps extends SchedulingDeps {
+  readonly maps: ManifestMaps;
+  readonly views: Views;
+}
+
+/**
+ * Proof of owning a pipeline. Every transaction of the owner compares the lock key's revision, so a
+ * paused owner that was replaced can write nothing more.
+ */
+export interface Fence {
+  readonly pipeline: string;
+  readonly key: string;
+  /** The lock key is written once, so this is its create revision too. */
+  readonly revision: number;
+}
+
+/** Runs an owner's transaction under its fence. */
+export async function fenced<T>(
+  meta: Meta,
+  fence: Fence,
+  work: (t: MetaTxn) => Promise<T>,
+  options: Wait & { readonly label: string },
+): Promise<T> {
+  const label = `${options.label} of ${fence.pipeline}`;
+  return meta.transact(
+    async (t) => {
+      t.requireUnchanged(fence.key, fence.revision);
+      return work(t);
+    },
+    { signal: options.signal, label },
+  );
+}

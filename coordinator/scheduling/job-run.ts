@@ -1,0 +1,370 @@
+/**
+ * One job from its record to its end. Every phase leaves its result in the job record (plan,
+ * results, manifest) before the next begins, and every phase may be repeated by another owner: it
+ * then finds what is there and goes on.
+ */
+import { codeOf, messageOf } from '../../core/errors.js';
+import { ordinalOf } from '../../core/ids.js';
+import type { Log } from '../../core/log.js';
+import { addAbortListener, childController } from '../../core/signals.js';
+import type { PipelineInfo } from '../../proto/generated/pps.js';
+import { decodeNode, encodeNode } from '../../storage/index.js';
+import type { DirNode, Wait } from '../../storage/types.js';
+import {
+  patchJobIn,
+  setJobStateIn,
+  type JobPatch,
+  type JobRecord,
+  type PipelineRecord,
+} from '../pipelines/model.js';
+import { Collector } from './collector.js';
+import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import { enumerate, type DatumList } from './enumerate.js';
+import { failedInputs, failureReason } from './failure.js';
+import { durationMs } from './job-spec.js';
+import { JobEnded, JobWatch } from './job-watch.js';
+import { buildManifest } from './manifest.js';
+import { MasterLog } from './master-log.js';
+import { mergeDeps } from './merge-deps.js';
+import { mergeOutputs } from './merge.js';
+import { historyKey, type JobPlan, type ManifestHeader, type ManifestHistory } from './model.js';
+import { endKilled, endWithFailure, endWithSuccess, pointerOf, type Ending } from './outcome.js';
+import { entriesOf, makePlan } from './plan.js';
+import { hostCount, slotsWanted } from './shares.js';
+import { commitSource } from './source.js';
+
+export type JobPhase = 'starting' | 'planning' | 'collecting' | 'merging' | 'finishing' | 'ended';
+
+export interface JobRunInput {
+  readonly fence: Fence;
+  readonly record: PipelineRecord;
+  readonly job: JobRecord;
+}
+
+const CLEANUP_MS = 15_000;
+
+export class JobRun {
+  readonly log: Log;
+  readonly master: MasterLog;
+  #phase: JobPhase = 'starting';
+  #job: JobRecord;
+  #collector: Collector | undefined;
+  #plan: JobPlan | undefined;
+  #list: DatumList | undefined;
+
+  constructor(
+    readonly deps: OwnerDeps,
+    readonly input: JobRunInput,
+  ) {
+    this.#job = input.job;
+    const { pipeline, id, restart } = input.job;
+    this.log = deps.log.child({ pipeline, job: id });
+    this.master = new MasterLog(
+      { pipeline, job: id, restart },
+      { clock: deps.clock, worker: 'coordinator', publish: (line) => deps.queue.publishLog(line) },
+    );
+  }
+
+  get job(): JobRecord {
+    return this.#job;
+  }
+
+  get plan(): JobPlan | undefined {
+    return this.#plan;
+  }
+
+  get collector(): Collector | undefined {
+    return this.#collector;
+  }
+
+  status(): { job: string; phase: JobPhase; done: number; tasks: number } {
+    const board = this.#collector?.board;
+    return {
+      job: this.#job.id,
+      phase: this.#phase,
+      done: board?.done ?? 0,
+      tasks: board?.size ?? 0,
+    };
+  }
+
+  /**
+   * Returns when the job has ended, in whatever state. Throws weather and bugs: the caller runs the
+   * job again later.
+   */
+  async run(wait: Wait): Promise<void> {
+    using scope = childController(wait.signal);
+    using watch = new JobWatch(this.deps, this.#job, scope.signal);
+    const unhook = addAbortListener(watch.ended, () => scope.abort(watch.ended.reason));
+    const inner: Wait = { signal: scope.signal };
+    try {
+      await watch.check();
+      const info = await this.deps.loadSpec(
+        { pipeline: this.#job.pipeline, specCommit: this.#job.specCommit },
+        inner,
+      );
+      watch.limit(durationMs(info.jobTimeout));
+      await this.#phases(info, inner);
+    } catch (error) {
+      if (wait.signal.aborted) throw error;
+      const ended = endedBy(error, scope.signal) ?? (await this.#movedOn(error, wait));
+      if (ended) await this.#killed(ended, wait);
+      // Comes from the data or the spec: trying again gives the same.
+      else if (codeOf(error) === 'INVALID_INPUT') await this.#failed(messageOf(error), wait);
+      else throw await this.#delayed(error, wait);
+    } finally {
+      unhook();
+      this.#phase = 'ended';
+    }
+    await this.#tidy(wait);
+  }
+
+  async #phases(info: PipelineInfo, wait: Wait): Promise<void> {
+    const failed = await failedInputs(this.deps, this.#job, info.input, wait);
+    if (failed.length > 0) {
+      return this.#failed(`inputs ${failed.join(', ')} failed`, wait);
+    }
+    const plan = await this.#planned(info, wait);
+    this.#plan = plan;
+    const collector = new Collector(this.deps, {
+      job: this.#job,
+      plan,
+      fence: this.input.fence,
+      slots: this.#slots(),
+      master: this.master,
+    });
+    this.#collector = collector;
+    this.#phase = 'collecting';
+    await collector.run(wait);
+    this.#phase = 'merging';
+    await this.#merging(collector, wait);
+    const ending = await this.#ending(plan, collector, wait);
+    if (collector.board.counts.failed > 0) {
+      const reason = await failureReason(this.deps, plan, collector.board, wait);
+      this.master.write(`job failed: ${reason}`);
+      return this.#end(ending, collector, (final) =>
+        endWithFailure(this.deps, final, reason, wait),
+      );
+    }
+    await this.#succeed(info, ending, collector, wait);
+  }
+
+  /** The plan of an earlier owner, or a new one. */
+  async #planned(info: PipelineInfo, wait: Wait): Promise<JobPlan> {
+    const { deps } = this;
+    if (this.#job.plan !== undefined) {
+      const plan = await deps.storage.getJson<JobPlan>(this.#job.plan, wait);
+      await this.#change('RUNNING', { restart: this.#job.restart + 1 }, wait);
+      return plan;
+    }
+    this.#phase = 'planning';
+    const history = await this.#history(wait);
+    const made = await makePlan(
+      deps,
+      {
+        job: this.#job,
+        info,
+        salt: this.input.record.salt,
+        source: commitSource(deps, this.#job.inputs),
+        history,
+        slots: this.#slots(),
+      },
+      wait,
+    );
+    this.#list = made.list;
+    const { total, skipped, tasks } = made.plan;
+    this.master.write(
+      `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${tasks.length} tasks`,
+    );
+    await this.#change('RUNNING', { plan: made.ref, total, skipped }, wait);
+    return made.plan;
+  }
+
+  /** Saves every result before the merge, so that a new owner goes straight to it. */
+  async #merging(collector: Collector, wait: Wait): Promise<void> {
+    const { processed, failed, recovered, stats } = collector.board.counts;
+    const patch: JobPatch = { processed, failed, recovered, stats };
+    if (collector.board.size === 0) return this.#change('MERGING', patch, wait);
+    const results = await this.deps.storage.putJson(collector.index(), wait);
+    await this.#change('MERGING', { ...patch, results }, wait);
+  }
+
+  async #succeed(
+    info: PipelineInfo,
+    ending: { header: ManifestHeader; base: ManifestHeader | undefined },
+    collector: Collector,
+    wait: Wait,
+  ): Promise<void> {
+    const { deps } = this;
+    const startMs = deps.clock.monotonicMs();
+    const { header, base } = ending;
+    const merged = await mergeOutputs(
+      mergeDeps(deps, ordinalOf(this.#job.outputCommit)),
+      {
+        job: this.#job.id,
+        map: header.map,
+        ...(base?.output === undefined
+          ? {}
+          : { base: { header: base, output: rootOf(base.output) } }),
+        indexes: (inner) => this.#indexes(info, inner),
+      },
+      wait,
+    );
+    const durationMs = Math.round(deps.clock.monotonicMs() - startMs);
+    this.log.info({ how: merged.how, durationMs, files: merged.root.files }, 'outputs merged');
+    this.master.write(
+      `outputs merged (${merged.how}): ${merged.root.files} files, ${merged.root.size} bytes`,
+    );
+    const output = encodeNode(merged.root).toString('base64');
+    await this.#end({ header: { ...header, output } }, collector, (final) =>
+      endWithSuccess(deps, final, { root: merged.root }, wait),
+    );
+  }
+
+  async #end(
+    ending: { header: ManifestHeader },
+    collector: Collector,
+    finish: (final: Ending) => Promise<void>,
+  ): Promise<void> {
+    this.#phase = 'finishing';
+    const wait = { signal: AbortSignal.timeout(CLEANUP_MS * 4) };
+    const { processed, failed, recovered, stats } = collector.board.counts;
+    const manifest = await this.deps.storage.putJson(ending.header, wait);
+    const results = await this.deps.storage.putJson(collector.index(), wait);
+    const patch = { processed, failed, recovered, stats, manifest, results };
+    await finish({ job: this.#job, fence: this.input.fence, salt: ending.header.salt, patch });
+    this.log.info({ ...collector.board.counts }, 'job finished');
+  }
+
+  async #ending(
+    plan: JobPlan,
+    collector: Collector,
+    wait: Wait,
+  ): Promise<{ header: ManifestHeader; base: ManifestHeader | undefined }> {
+    const base =
+      plan.base === undefined
+        ? undefined
+        : await this.deps.storage.getJson<ManifestHeader>(plan.base, wait);
+    const { salt } = this.input.record;
+    const { board } = collector;
+    const header = await buildManifest(
+      this.deps,
+      { job: this.#job, plan, salt, board, base },
+      wait,
+    );
+    return { header, base };
+  }
+
+  /** FAILURE without datums having failed: inputs, spec or merge are at fault. */
+  async #failed(reason: string, wait: Wait): Promise<void> {
+    const collector = this.#collector;
+    this.master.write(`job failed: ${reason}`);
+    this.log.warn({ reason }, 'job failed');
+    const ending = await this.#partial(wait);
+    try {
+      await endWithFailure(this.deps, ending, reason, wait);
+    } catch (error) {
+      const ended = error instanceof JobEnded ? error : await this.#movedOn(error, wait);
+      if (!ended) throw error;
+      await this.#killed(ended, wait);
+    }
+    if (collector) await this.deps.queue.publishCancel(this.#job.id);
+  }
+
+  async #killed(ended: JobEnded, wait: Wait): Promise<void> {
+    this.log.info({ why: ended.why }, 'job ended from outside');
+    await this.deps.queue.publishCancel(this.#job.id);
+    const ending = await this.#partial(wait);
+    await endKilled(this.deps, ending, ended.why === 'stopped' ? '' : ended.why, wait);
+  }
+
+  /** What can be kept of a job that ends early; nothing when even that can not be read. */
+  async #partial(wait: Wait): Promise<Ending> {
+    const { salt } = this.input.record;
+    const ending = { job: this.#job, fence: this.input.fence, salt };
+    const collector = this.#collector;
+    if (!collector || !this.#plan) return { ...ending, patch: {} };
+    const { header } = await this.#ending(this.#plan, collector, wait);
+    const { processed, failed, recovered, stats } = collector.board.counts;
+    const manifest = await this.deps.storage.putJson(header, wait);
+    const results = await this.deps.storage.putJson(collector.index(), wait);
+    return { ...ending, patch: { processed, failed, recovered, stats, manifest, results } };
+  }
+
+  /** After a refused write: whether the job was ended by somebody else. */
+  async #movedOn(error: unknown, wait: Wait): Promise<JobEnded | undefined> {
+    const code = codeOf(error);
+    if (code !== 'STATE_CONFLICT' && code !== 'NOT_FOUND') return undefined;
+    using watch = new JobWatch(this.deps, this.#job, wait.signal);
+    await watch.check();
+    return watch.ended.aborted ? (watch.ended.reason as JobEnded) : undefined;
+  }
+
+  /** Notes in the job why it does not go on; returns the error to throw. */
+  async #delayed(error: unknown, wait: Wait): Promise<unknown> {
+    const reason = `trying again: ${messageOf(error)}`.slice(0, 500);
+    await fenced(
+      this.deps.meta,
+      this.input.fence,
+      async (t) => {
+        const current = await patchJobIn(t, pointerOf(this.#job), {});
+        await setJobStateIn(t, pointerOf(this.#job), {
+          state: current.state,
+          reason,
+          nowMs: this.deps.clock.wallMs(),
+        });
+      },
+      { signal: AbortSignal.any([wait.signal, AbortSignal.timeout(3_000)]), label: 'job delay' },
+    ).catch(() => undefined);
+    return error;
+  }
+
+  /** Tasks that nobody needs any more. Lost messages are harmless, so failures are too. */
+  async #tidy(wait: Wait): Promise<void> {
+    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(CLEANUP_MS)]);
+    await this.deps.queue
+      .purgeJob(this.#job.pipeline, this.#job.id, { signal })
+      .catch((error: unknown) => this.log.warn({ err: error }, 'could not purge the queue'));
+  }
+
+  async #change(state: 'RUNNING' | 'MERGING', patch: JobPatch, wait: Wait): Promise<void> {
+    this.#job = await fenced(
+      this.deps.meta,
+      this.input.fence,
+      (t) =>
+        setJobStateIn(t, pointerOf(this.#job), {
+          state,
+          reason: '',
+          nowMs: this.deps.clock.wallMs(),
+          patch,
+        }),
+      { ...wait, label: `job to ${state}` },
+    );
+  }
+
+  async #history(wait: Wait): Promise<ManifestHistory | undefined> {
+    const kv = await this.deps.meta.get(historyKey(this.#job.pipeline), wait);
+    return kv ? (JSON.parse(kv.value.toString()) as ManifestHistory) : undefined;
+  }
+
+  async #indexes(info: PipelineInfo, wait: Wait): Promise<ReadonlyMap<string, number>> {
+    const list =
+      this.#list ?? (await enumerate(info.input, commitSource(this.deps, this.#job.inputs), wait));
+    const entries = await entriesOf(list, wait);
+    return new Map(entries.map((entry) => [entry.key.toString('latin1'), entry.index]));
+  }
+
+  #slots(): number {
+    const hosts = hostCount(this.deps.views.offers());
+    return slotsWanted(this.input.record.parallelism, hosts);
+  }
+}
+
+function endedBy(error: unknown, signal: AbortSignal): JobEnded | undefined {
+  if (error instanceof JobEnded) return error;
+  const reason: unknown = signal.aborted ? signal.reason : undefined;
+  return reason instanceof JobEnded ? reason : undefined;
+}
+
+function rootOf(text: string): DirNode {
+  return decodeNode(Buffer.from(text, 'base64')) as DirNode;
+}

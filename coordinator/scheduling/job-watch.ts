@@ -1,0 +1,85 @@
+/**
+ * Notices from outside that end a running job early: somebody stopped or deleted it, closed its
+ * output commit, or its time is up. Informers only give the hint; the answer is read from etcd.
+ */
+import { cancelled } from '../../core/errors.js';
+import { openKey } from '../versioning/model.js';
+import { runningJobKey, type JobRecord } from '../pipelines/model.js';
+import type { OwnerDeps } from './deps.js';
+
+/** The reason with which a job's signal aborts. */
+export class JobEnded extends Error {
+  override readonly name = 'JobEnded';
+  constructor(readonly why: 'stopped' | 'output commit closed' | 'job timed out') {
+    super(why, { cause: cancelled(why) });
+  }
+}
+
+export class JobWatch implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #stop: () => void;
+  #checking = false;
+  #again = false;
+
+  constructor(
+    readonly deps: OwnerDeps,
+    readonly job: JobRecord,
+    readonly scope: AbortSignal,
+  ) {
+    this.#stop = deps.views.subscribe(() => this.#hint());
+  }
+
+  /** Aborts with JobEnded. */
+  get ended(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Ends the job when it still runs `ms` after it was created. */
+  limit(ms: number): void {
+    if (ms <= 0) return;
+    const { clock } = this.deps;
+    const leftMs = Math.max(0, this.job.startedMs + ms - clock.wallMs());
+    clock.sleep(leftMs, { signal: AbortSignal.any([this.scope, this.ended]) }).then(
+      () => this.#end(new JobEnded('job timed out')),
+      () => undefined,
+    );
+  }
+
+  /** Reads once whether the job may still run. */
+  async check(): Promise<void> {
+    const wait = { signal: this.scope };
+    const running = await this.deps.meta.get(runningJobKey(this.job.id), wait);
+    if (!running) return this.#end(new JobEnded('stopped'));
+    const commit = { repo: this.job.outputRepo, id: this.job.outputCommit };
+    const open = await this.deps.meta.get(openKey(commit), wait);
+    if (!open) this.#end(new JobEnded('output commit closed'));
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+    this.#end(new JobEnded('stopped'));
+  }
+
+  #hint(): void {
+    const { views } = this.deps;
+    const commit = `open/${this.job.outputRepo}/${this.job.outputCommit}`;
+    if (views.running.get(runningJobKey(this.job.id)) && views.open.get(commit)) return;
+    if (this.#checking) {
+      this.#again = true;
+      return;
+    }
+    this.#checking = true;
+    this.check()
+      .catch(() => undefined)
+      .finally(() => {
+        this.#checking = false;
+        if (!this.#again || this.ended.aborted) return;
+        this.#again = false;
+        this.#hint();
+      });
+  }
+
+  #end(reason: JobEnded): void {
+    if (!this.#controller.signal.aborted) this.#controller.abort(reason);
+  }
+}

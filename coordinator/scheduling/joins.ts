@@ -1,0 +1,227 @@
+/**
+ * Workers joining: one per Join stream. A joined worker has a `wk/` key under this coordinator's
+ * lease and is told, at once and after every change, what to pull tasks for. It leaves when the
+ * stream ends, when its heartbeats stop, or with the coordinator's lease.
+ */
+import { BoundedQueue } from '../../core/bounded-queue.js';
+import type { Clock } from '../../core/clock.js';
+import { invalidInput, unavailable } from '../../core/errors.js';
+import type { Log } from '../../core/log.js';
+import { addAbortListener, childController } from '../../core/signals.js';
+import type {
+  JoinEvent,
+  JoinRequest,
+  WorkerAssignments,
+  WorkerConfig,
+  WorkerHeartbeat,
+  WorkerHello,
+} from '../../proto/generated/tusk.js';
+import type { Wait } from '../../storage/types.js';
+import type { Meta } from '../meta/index.js';
+import type { Membership } from './membership.js';
+import { workerKey, type WorkerRecord } from './model.js';
+import { assignmentsFor } from './shares.js';
+import type { Views } from './views.js';
+
+export interface JoinDeps {
+  readonly meta: Meta;
+  readonly views: Views;
+  readonly membership: Membership;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly replica: string;
+  readonly config: WorkerConfig;
+}
+
+/** A worker joined to this coordinator. */
+export interface Joined {
+  readonly hello: WorkerHello;
+  heartbeat: WorkerHeartbeat | undefined;
+}
+
+type Signal = 'look' | 'end';
+
+export class Joins {
+  readonly #joined = new Map<string, Joined>();
+
+  constructor(readonly deps: JoinDeps) {}
+
+  /** The workers whose streams end here, with their last heartbeat. */
+  list(): readonly Joined[] {
+    return [...this.#joined.values()];
+  }
+
+  /** Serves one Join stream. */
+  async *join(requests: AsyncIterable<JoinRequest>, wait: Wait): AsyncGenerator<JoinEvent> {
+    const iterator = requests[Symbol.asyncIterator]();
+    const first = await iterator.next();
+    const hello = first.done ? undefined : first.value.hello;
+    if (!hello || hello.workerId === '') {
+      throw invalidInput('the first message of Join must be `hello` with a worker id');
+    }
+    using scope = childController(wait.signal);
+    const session = new Session(this.deps, hello, scope);
+    this.#joined.set(hello.workerId, session.joined);
+    this.deps.log.info({ worker: hello.workerId, slots: hello.slots }, 'worker joined');
+    const reading = session.read(iterator);
+    try {
+      yield { config: this.deps.config };
+      yield* session.serve();
+    } finally {
+      scope.abort(unavailable('the worker has left'));
+      await reading.catch(() => undefined);
+      if (this.#joined.get(hello.workerId) === session.joined) {
+        this.#joined.delete(hello.workerId);
+      }
+      await session.leave();
+      this.deps.log.info({ worker: hello.workerId }, 'worker left');
+    }
+  }
+}
+
+const LEAVE_MS = 5_000;
+
+class Session {
+  readonly joined: Joined;
+  readonly #events = new BoundedQueue<Signal>({ items: 16 });
+  #draining = false;
+  #beatMs: number;
+  #registered: { revision: number; lease: string } | undefined;
+
+  constructor(
+    readonly deps: JoinDeps,
+    readonly hello: WorkerHello,
+    readonly scope: AbortController,
+  ) {
+    this.joined = { hello, heartbeat: undefined };
+    this.#beatMs = deps.clock.monotonicMs();
+  }
+
+  /** Reads heartbeats until the worker is gone. */
+  async read(requests: AsyncIterator<JoinRequest>): Promise<void> {
+    try {
+      for (;;) {
+        const next = await requests.next();
+        if (next.done) break;
+        this.#beatMs = this.deps.clock.monotonicMs();
+        if (next.value.heartbeat) this.joined.heartbeat = next.value.heartbeat;
+        if (next.value.draining !== undefined && next.value.draining !== this.#draining) {
+          this.#draining = next.value.draining;
+          this.#registered = undefined;
+          this.#raise('look');
+        }
+      }
+      this.#raise('end');
+    } catch (error) {
+      this.scope.abort(error);
+    }
+  }
+
+  /** Registers the worker and answers its assignments whenever they change. */
+  async *serve(): AsyncGenerator<JoinEvent> {
+    const { views, clock, config } = this.deps;
+    const { signal } = this.scope;
+    const stop = views.subscribe(() => this.#raise('look'));
+    const silence = this.#watchSilence(config.leaseMs).catch(() => undefined);
+    let told = '';
+    try {
+      for (;;) {
+        await this.#register({ signal });
+        const assignments = this.#assignments();
+        const text = JSON.stringify(assignments);
+        if (text !== told) yield { assignments };
+        told = text;
+        const next = await this.#events.shift({ signal });
+        if (next === 'end') return;
+        // Changes come in bursts; one answer per burst is enough.
+        await clock.sleep(10, { signal });
+      }
+    } finally {
+      stop();
+      this.scope.abort(unavailable('the worker has left'));
+      await silence;
+    }
+  }
+
+  /** Removes the worker's key unless it already joined elsewhere. */
+  async leave(): Promise<void> {
+    const registered = this.#registered;
+    if (!registered) return;
+    const key = workerKey(this.hello.workerId);
+    await this.deps.meta
+      .txn(
+        {
+          compare: [{ key, modRevision: registered.revision }],
+          success: [{ delete: key }],
+          failure: [],
+        },
+        { signal: AbortSignal.timeout(LEAVE_MS) },
+      )
+      .catch(() => undefined); // The lease ends it.
+  }
+
+  #raise(signal: Signal): void {
+    if (signal === 'look' && this.#events.length > 0) return;
+    void this.#events.push(signal, { signal: this.scope.signal }).catch(() => undefined);
+  }
+
+  async #watchSilence(leaseMs: number): Promise<void> {
+    const { clock } = this.deps;
+    for (;;) {
+      const leftMs = this.#beatMs + leaseMs - clock.monotonicMs();
+      if (leftMs <= 0) {
+        this.scope.abort(unavailable(`no heartbeat of the worker for ${leaseMs} ms`));
+        return;
+      }
+      await clock.sleep(leftMs, { signal: this.scope.signal });
+    }
+  }
+
+  /** Writes the worker's key under the lease in force, once per lease. */
+  async #register(wait: Wait): Promise<void> {
+    const lease = await this.deps.membership.current(wait.signal);
+    if (this.#registered?.lease === lease.id) return;
+    const key = workerKey(this.hello.workerId);
+    let revision = 0;
+    await this.deps.meta.transact(
+      async (t) => {
+        t.putJson(key, this.#record(), { lease: lease.id });
+        t.afterCommit((at) => (revision = at));
+      },
+      { ...wait, label: `worker ${this.hello.workerId}` },
+    );
+    this.#registered = { revision, lease: lease.id };
+    const stop = addAbortListener(lease.lost, () => this.#raise('look'));
+    addAbortListener(wait.signal, stop);
+  }
+
+  #record(): WorkerRecord {
+    const { hello } = this;
+    return {
+      worker: hello.workerId,
+      replica: this.deps.replica,
+      host: hello.host,
+      slots: hello.slots,
+      gpus: hello.gpus.length,
+      cpus: hello.cpus,
+      memoryBytes: hello.memoryBytes,
+      labels: hello.labels,
+      isolation: hello.isolation,
+      version: hello.version,
+      draining: this.#draining,
+    };
+  }
+
+  #assignments(): WorkerAssignments {
+    const { views } = this.deps;
+    const own = {
+      worker: this.hello.workerId,
+      host: this.hello.host,
+      slots: this.hello.slots,
+      draining: this.#draining,
+    };
+    const offers = views.offers().filter((offer) => offer.worker !== own.worker);
+    const list = assignmentsFor(own.worker, [...offers, own], views.demands());
+    return { pipelines: list.map((one) => ({ ...one, jobs: [...one.jobs] })) };
+  }
+}

@@ -1,0 +1,134 @@
+/** Turns a job's results into the manifest of its datums. */
+import { setImmediate } from 'node:timers/promises';
+import { invariant } from '../../core/errors.js';
+import type { DatumResult, TaskDetails, TaskResult, WorkDatum } from '../../queue/messages.js';
+import type { Wait } from '../../storage/types.js';
+import type { JobRecord } from '../pipelines/model.js';
+import type { TaskBoard } from './board.js';
+import type { KeyValue } from './carry.js';
+import { datumKey } from './datum.js';
+import type { ManifestMaps } from './manifest-maps.js';
+import type { JobPlan, ManifestHeader } from './model.js';
+import { encodeRecord } from './record.js';
+
+export interface ManifestDeps {
+  readonly storage: { getJson<T>(ref: string, wait: Wait): Promise<T> };
+  readonly maps: ManifestMaps;
+}
+
+export interface ManifestInput {
+  readonly job: JobRecord;
+  readonly plan: JobPlan;
+  readonly salt: string;
+  readonly board: TaskBoard;
+  readonly base: ManifestHeader | undefined;
+}
+
+const DETAILS_IN_FLIGHT = 8;
+
+/**
+ * The manifest of everything that has a result: carried-over datums and those that ran. The output
+ * is added by the caller once it is merged.
+ */
+export async function buildManifest(
+  deps: ManifestDeps,
+  input: ManifestInput,
+  wait: Wait,
+): Promise<ManifestHeader> {
+  const { board, plan, job, base } = input;
+  const puts: KeyValue[] = [];
+  const segments = new SegmentReader(deps, plan);
+  for (let start = 0; start < plan.tasks.length; start += DETAILS_IN_FLIGHT) {
+    const tasks = plan.tasks.slice(start, start + DETAILS_IN_FLIGHT).map((_, i) => start + i);
+    const details = await Promise.all(
+      tasks.map(async (task) => {
+        const result = board.resultOf(task);
+        return result && deps.storage.getJson<TaskDetails>(result.details, wait);
+      }),
+    );
+    for (const [i, task] of tasks.entries()) {
+      const result = board.resultOf(task);
+      const found = details[i];
+      if (!result || !found) continue;
+      const datums = await segments.task(task, wait);
+      for (const datum of found.datums) puts.push(entryOf(job.id, datums, datum, result));
+    }
+    await setImmediate();
+  }
+  puts.sort((a, b) => Buffer.compare(a.key, b.key));
+  const { processed, stats } = board.counts;
+  const meanDatumMs =
+    processed > 0
+      ? (stats.downloadMs + stats.processMs + stats.uploadMs) / processed
+      : base?.meanDatumMs;
+  return {
+    format: 1,
+    pipeline: job.pipeline,
+    salt: input.salt,
+    job: job.id,
+    commit: job.outputCommit,
+    map: await deps.maps.patch(plan.carried, { puts, deletes: [] }, wait),
+    total: plan.total,
+    hasMkdir: (base?.hasMkdir ?? false) || board.results().some((r) => r.hasMkdir === true),
+    ...(meanDatumMs === undefined ? {} : { meanDatumMs }),
+  };
+}
+
+/** Reads the datums of tasks; tasks of one segment follow each other, so one segment is kept. */
+export class SegmentReader {
+  #at = -1;
+  #datums: readonly WorkDatum[] = [];
+
+  constructor(
+    readonly deps: Pick<ManifestDeps, 'storage'>,
+    readonly plan: JobPlan,
+  ) {}
+
+  async task(task: number, wait: Wait): Promise<readonly WorkDatum[]> {
+    const slice = this.plan.tasks[task];
+    invariant(slice, 'a task of the plan', { task });
+    const [segment, from, to] = slice;
+    return (await this.segment(segment, wait)).slice(from, to);
+  }
+
+  async segment(segment: number, wait: Wait): Promise<readonly WorkDatum[]> {
+    if (segment !== this.#at) {
+      const { ref } = this.plan.segments[segment] as { ref: string };
+      this.#datums = await this.deps.storage.getJson<WorkDatum[]>(ref, wait);
+      this.#at = segment;
+    }
+    return this.#datums;
+  }
+}
+
+/** The manifest key of a datum in a segment. */
+export function keyOfWork(datum: WorkDatum): Buffer {
+  return datumKey(
+    datum.inputs.map((input) => input.name),
+    datum.inputs.map((input) => input.path),
+    datum.twin ?? 0,
+  );
+}
+
+function entryOf(
+  job: string,
+  datums: readonly WorkDatum[],
+  done: DatumResult,
+  result: TaskResult,
+): KeyValue {
+  const datum = datums.find((work) => work.index === done.index);
+  invariant(datum, 'a result is about a datum of its task', { job, task: result.task });
+  const hasRun = done.state === 'success' && done.outputs > 0 && result.run !== undefined;
+  const value = encodeRecord({
+    id: Buffer.from(datum.id, 'hex'),
+    state: done.state,
+    job,
+    task: result.task,
+    seq: done.index,
+    outputs: hasRun ? done.outputs : 0,
+    tries: done.tries,
+    ...done.stats,
+    ...(hasRun ? { run: result.run } : {}),
+  });
+  return { key: keyOfWork(datum), value };
+}

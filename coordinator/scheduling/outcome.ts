@@ -1,0 +1,136 @@
+/**
+ * The transactions that end a job. Each makes everything visible at once or nothing: output commit,
+ * job state, manifest and history, under the owner's fence.
+ */
+import type { Wait } from '../../storage/types.js';
+import type { DirNode } from '../../storage/types.js';
+import type { MetaTxn } from '../meta/index.js';
+import {
+  jobKey,
+  setJobStateIn,
+  type JobPatch,
+  type JobPointer,
+  type JobRecord,
+} from '../pipelines/model.js';
+import { openKey } from '../versioning/model.js';
+import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import { JobEnded } from './job-watch.js';
+import { historyKey, MANIFESTS_KEPT, type ManifestHistory } from './model.js';
+
+export interface Ending {
+  readonly job: JobRecord;
+  readonly fence: Fence;
+  readonly salt: string;
+  readonly patch: JobPatch;
+}
+
+/** Output and SUCCESS in one transaction. Throws JobEnded when the commit was closed meanwhile. */
+export async function endWithSuccess(
+  deps: OwnerDeps,
+  ending: Ending,
+  output: { readonly root: DirNode },
+  wait: Wait,
+): Promise<void> {
+  const { job } = ending;
+  await fenced(
+    deps.meta,
+    ending.fence,
+    async (t) => {
+      await requireOpen(t, job);
+      await deps.versioning.finishOutputIn(
+        t,
+        { repo: job.outputRepo, id: job.outputCommit },
+        { root: output.root, ...(ending.patch.manifest ? { datums: ending.patch.manifest } : {}) },
+      );
+      await setJobStateIn(t, pointerOf(job), {
+        state: 'SUCCESS',
+        reason: '',
+        nowMs: deps.clock.wallMs(),
+        patch: ending.patch,
+      });
+      await remember(t, ending);
+    },
+    { ...wait, label: 'job success' },
+  );
+}
+
+/** FAILURE with a reason; the output commit is finished empty, so what depends on it fails too. */
+export async function endWithFailure(
+  deps: OwnerDeps,
+  ending: Ending,
+  reason: string,
+  wait: Wait,
+): Promise<void> {
+  const { job } = ending;
+  await fenced(
+    deps.meta,
+    ending.fence,
+    async (t) => {
+      await requireOpen(t, job);
+      await setJobStateIn(t, pointerOf(job), {
+        state: 'FAILURE',
+        reason,
+        nowMs: deps.clock.wallMs(),
+        patch: ending.patch,
+      });
+      await deps.versioning.finishOutputIn(t, { repo: job.outputRepo, id: job.outputCommit }, {});
+      await remember(t, ending);
+    },
+    { ...wait, label: 'job failure' },
+  );
+}
+
+/**
+ * After somebody else ended the job, or its time is up: makes it KILLED and its commit empty where
+ * that was not done yet, and keeps what its datums achieved for later jobs.
+ */
+export async function endKilled(
+  deps: OwnerDeps,
+  ending: Ending,
+  reason: string,
+  wait: Wait,
+): Promise<void> {
+  const { job } = ending;
+  await fenced(
+    deps.meta,
+    ending.fence,
+    async (t) => {
+      const current = await t.getJson<JobRecord>(jobKey(job.pipeline, job.id));
+      if (current && !current.finishedMs) {
+        await setJobStateIn(t, pointerOf(job), {
+          state: 'KILLED',
+          reason,
+          nowMs: deps.clock.wallMs(),
+          patch: ending.patch,
+        });
+      }
+      const commit = { repo: job.outputRepo, id: job.outputCommit };
+      if (await t.getJson(openKey(commit))) await deps.versioning.finishOutputIn(t, commit, {});
+      await remember(t, ending);
+    },
+    { ...wait, label: 'job kill' },
+  );
+}
+
+export function pointerOf(job: JobRecord): JobPointer {
+  return { pipeline: job.pipeline, job: job.id };
+}
+
+async function requireOpen(t: MetaTxn, job: JobRecord): Promise<void> {
+  const commit = { repo: job.outputRepo, id: job.outputCommit };
+  if (!(await t.getJson(openKey(commit)))) throw new JobEnded('output commit closed');
+}
+
+/** Puts the manifest in front of the pipeline's history. */
+async function remember(t: MetaTxn, ending: Ending): Promise<void> {
+  const ref = ending.patch.manifest;
+  if (ref === undefined) return;
+  const key = historyKey(ending.job.pipeline);
+  const before = await t.getJson<ManifestHistory>(key);
+  const kept = before?.salt === ending.salt ? before.manifests : [];
+  const manifests = [
+    { ref, job: ending.job.id },
+    ...kept.filter((entry) => entry.job !== ending.job.id && entry.ref !== ref),
+  ].slice(0, MANIFESTS_KEPT);
+  t.putJson(key, { salt: ending.salt, manifests } satisfies ManifestHistory);
+}

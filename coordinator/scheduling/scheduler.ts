@@ -1,0 +1,198 @@
+/**
+ * Scheduling as the rest of the coordinator sees it: owns pipelines, runs their jobs, serves
+ * workers, and answers questions about datums, logs and workers of jobs.
+ */
+import { newUuid } from '../../core/ids.js';
+import { ResourceStack } from '../../core/resource-stack.js';
+import { cancelledBy } from '../../core/signals.js';
+import type { Input } from '../../proto/generated/pps.js';
+import type { JoinEvent, JoinRequest, WorkerConfig } from '../../proto/generated/tusk.js';
+import type { LogLine } from '../../queue/messages.js';
+import type { Wait } from '../../storage/types.js';
+import type { InputCommit, JobRecord } from '../pipelines/model.js';
+import {
+  findDatum,
+  listDatums,
+  previewDatums,
+  type DatumListDeps,
+  type DatumListOptions,
+  type DatumRow,
+} from './datum-list.js';
+import type { OwnerDeps, SchedulingDeps } from './deps.js';
+import { Joins, type Joined } from './joins.js';
+import { readLogs, type LogQuery } from './logs.js';
+import { sortedManifestMaps } from './sorted-maps.js';
+import { Membership } from './membership.js';
+import type { OwnerRecord, WorkerRecord } from './model.js';
+import { Ownership } from './ownership.js';
+import { PipelineLoop } from './pipeline-loop.js';
+import { Views } from './views.js';
+
+export interface SchedulerOptions extends SchedulingDeps {
+  /**
+   * Name of this coordinator, the same after a restart (such as its address): a restarted one then
+   * takes its pipelines back at once. Never used by two processes at a time.
+   */
+  readonly replica: string;
+  /** What joining workers are told. */
+  readonly workerConfig: WorkerConfig;
+}
+
+/** One slot of a worker busy with a datum of a job. */
+export interface RunningDatum {
+  readonly worker: string;
+  readonly pipeline: string;
+  readonly job: string;
+  readonly task: number;
+  readonly datum: string;
+  readonly startedMs: number;
+}
+
+const ASK_MS = 1_000;
+
+export class Scheduler implements AsyncDisposable {
+  readonly views: Views;
+  readonly #deps: OwnerDeps;
+  readonly #membership: Membership;
+  readonly #ownership: Ownership;
+  readonly #joins: Joins;
+  readonly #loops = new Map<string, PipelineLoop>();
+  readonly #stop = new AbortController();
+  #running: Promise<unknown> = Promise.resolve();
+
+  /** @internal Use `openScheduler`. */
+  constructor(options: SchedulerOptions) {
+    const { meta, log, clock, replica } = options;
+    this.views = new Views(meta);
+    this.#deps = { ...options, maps: sortedManifestMaps(options.storage), views: this.views };
+    const self: OwnerRecord = { replica, instance: newUuid() };
+    this.#membership = new Membership({ meta, log, clock }, self);
+    this.#ownership = new Ownership(
+      {
+        meta,
+        log,
+        clock,
+        views: this.views,
+        membership: this.#membership,
+        tend: async (fence, signal) => {
+          const loop = new PipelineLoop(this.#deps, fence);
+          this.#loops.set(fence.pipeline, loop);
+          try {
+            await loop.tend(signal);
+          } finally {
+            this.#loops.delete(fence.pipeline);
+          }
+        },
+      },
+      self,
+    );
+    this.#joins = new Joins({
+      ...{ meta, log, clock, replica, views: this.views },
+      membership: this.#membership,
+      config: options.workerConfig,
+    });
+  }
+
+  /** @internal */
+  async start(wait: Wait): Promise<void> {
+    await this.#deps.queue.ensureStreams(wait);
+    await this.views.ready(wait);
+    const { signal } = this.#stop;
+    this.#running = Promise.all([this.#membership.run(signal), this.#ownership.run(signal)]);
+  }
+
+  /** Serves one worker's Join stream. */
+  join(requests: AsyncIterable<JoinRequest>, wait: Wait): AsyncIterable<JoinEvent> {
+    return this.#joins.join(requests, wait);
+  }
+
+  /** Every joined worker of the cluster. */
+  workers(): WorkerRecord[] {
+    return [...this.views.workers.values()];
+  }
+
+  /** Workers joined to this coordinator, with their last heartbeat. */
+  joined(): readonly Joined[] {
+    return this.#joins.list();
+  }
+
+  /** The datums of a job, failed ones first. */
+  listDatums(job: JobRecord, options: DatumListOptions): AsyncIterable<DatumRow> {
+    return listDatums(this.#datumDeps(), job, options);
+  }
+
+  findDatum(job: JobRecord, id: string, options: DatumListOptions): Promise<DatumRow | undefined> {
+    return findDatum(this.#datumDeps(), job, id, options);
+  }
+
+  /** The datums that an input gives at these commits. */
+  previewDatums(
+    input: Input,
+    commits: readonly InputCommit[],
+    wait: Wait,
+  ): Promise<{ readonly length: number; at(index: number): DatumRow }> {
+    return previewDatums(this.#deps, input, commits, wait);
+  }
+
+  readLogs(query: LogQuery, wait: Wait): AsyncIterable<LogLine> {
+    const { meta, storage, queue, clock } = this.#deps;
+    const live = (job: JobRecord) => {
+      const run = this.#runOf(job);
+      const board = run?.collector?.board;
+      return run && board && { results: board.results(), master: run.master.lines };
+    };
+    return readLogs({ meta, storage, queue, clock, live }, query, wait);
+  }
+
+  /** What workers are doing for a job right now; workers that do not answer are left out. */
+  async running(job: string, wait: Wait): Promise<RunningDatum[]> {
+    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_MS)]);
+    const answers = await Promise.all(
+      this.workers().map(async ({ worker }) => {
+        const status = await this.#deps.queue.askStatus(worker, { signal }).catch(() => undefined);
+        return (status?.running ?? [])
+          .filter((running) => running.job === job)
+          .map((running) => ({ ...running, worker }));
+      }),
+    );
+    return answers.flat();
+  }
+
+  /** For debugging: every supervised loop. */
+  status(): { lease: boolean; owned: string[]; loops: unknown[]; workers: number } {
+    return {
+      lease: this.#membership.lease !== undefined,
+      owned: this.#ownership.pipelines,
+      loops: [...this.#loops.values()].map((loop) => loop.status()),
+      workers: this.views.workers.size,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(cancelledBy('the stop of the coordinator'));
+    await this.#running;
+    await this.views[Symbol.asyncDispose]();
+  }
+
+  #datumDeps(): DatumListDeps {
+    const { meta, storage, versioning, maps } = this.#deps;
+    return {
+      ...{ meta, storage, versioning, maps },
+      live: (job) => this.#runOf(job)?.collector?.board.results(),
+    };
+  }
+
+  #runOf(job: JobRecord) {
+    const run = this.#loops.get(job.pipeline)?.run;
+    return run?.job.id === job.id ? run : undefined;
+  }
+}
+
+/** Starts scheduling; disposing it gives every pipeline back. */
+export async function openScheduler(options: SchedulerOptions, wait: Wait): Promise<Scheduler> {
+  await using stack = new ResourceStack();
+  const scheduler = stack.use(new Scheduler(options));
+  await scheduler.start(wait);
+  stack.move();
+  return scheduler;
+}

@@ -1,0 +1,63 @@
+/** Matches of a job's inputs in the trees of its input commits. */
+import { invariant, notFound } from '../../core/errors.js';
+import type { TreeReader } from '../../storage/tree-types.js';
+import type { DirNode, Wait } from '../../storage/types.js';
+import type { InputCommit } from '../pipelines/model.js';
+import { commitKey, type CommitRecord } from '../versioning/model.js';
+import type { InputRef } from './datum.js';
+import type { Match, MatchSource } from './enumerate.js';
+import type { ManifestHeader } from './model.js';
+
+export interface SourceDeps {
+  readonly meta: { get(key: string, wait: Wait): Promise<{ value: Buffer } | undefined> };
+  readonly storage: {
+    readonly trees: Pick<TreeReader, 'glob'>;
+    getJson<T>(ref: string, wait: Wait): Promise<T>;
+  };
+  readonly versioning: {
+    openTree(commit: CommitRecord, wait: Wait): Promise<DirNode>;
+  };
+}
+
+/** Reads the commits a job was created for, however the branches move meanwhile. */
+export class CommitSource implements MatchSource {
+  readonly #commits: ReadonlyMap<string, string>;
+
+  constructor(
+    readonly deps: SourceDeps,
+    inputs: readonly InputCommit[],
+  ) {
+    this.#commits = new Map(inputs.map((input) => [`${input.repo}@${input.branch}`, input.commit]));
+  }
+
+  commitOf(repo: string, branch: string): string {
+    return this.#commits.get(`${repo}@${branch}`) ?? '';
+  }
+
+  async *matches(input: InputRef, glob: string, wait: Wait): AsyncGenerator<Match> {
+    invariant(input.commit !== '', 'an input without a commit has no matches', { input });
+    const name = { repo: input.repo, id: input.commit };
+    const kv = await this.deps.meta.get(commitKey(name), wait);
+    if (!kv) throw notFound(`commit ${name.repo}@${name.id} not found`, { fields: name });
+    const commit = JSON.parse(kv.value.toString()) as CommitRecord;
+    if (commit.finished !== undefined && commit.root === undefined) return;
+    const root = await this.deps.versioning.openTree(commit, wait);
+    if (root.files === 0 && (await this.#isVoid(commit, wait))) return;
+    for await (const match of this.deps.storage.trees.glob(root, glob, wait)) {
+      const { path, node, captures } = match;
+      yield { path: path === '' ? '/' : path, node, captures };
+    }
+  }
+
+  /** A job without datums wrote nothing at all: its output has not even a root to match. */
+  async #isVoid(commit: CommitRecord, wait: Wait): Promise<boolean> {
+    if (commit.datums === undefined) return false;
+    const header = await this.deps.storage.getJson<ManifestHeader>(commit.datums, wait);
+    return header.total === 0;
+  }
+}
+
+/** The matches of a job's inputs. */
+export function commitSource(deps: SourceDeps, inputs: readonly InputCommit[]): CommitSource {
+  return new CommitSource(deps, inputs);
+}

@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { cutTasks, TASK_DATUMS_MAX, type CutRule } from './tasks.js';
+
+function sizes(rule: CutRule): number[] {
+  return cutTasks(rule).map((task) => task.to - task.from);
+}
+
+const sum = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
+
+describe('cutTasks', () => {
+  it('is a function of its rule alone', () => {
+    const rule = { segments: [512, 512, 77], slots: 7, meanDatumMs: 12 };
+    expect(cutTasks(rule)).toEqual(cutTasks(rule));
+  });
+
+  it('covers every datum once, in order, within segments', () => {
+    const segments = [512, 512, 300];
+    const tasks = cutTasks({ segments, slots: 20 });
+    let at = { segment: 0, index: 0 };
+    for (const { segment, from, to } of tasks) {
+      if (segment !== at.segment) {
+        expect(at.index).toBe(segments[at.segment]);
+        at = { segment, index: 0 };
+      }
+      expect(from).toBe(at.index);
+      expect(to).toBeGreaterThan(from);
+      at.index = to;
+    }
+    expect(at).toEqual({ segment: 2, index: 300 });
+  });
+
+  it('gives every slot a datum of its own when there are few', () => {
+    expect(sizes({ segments: [20], slots: 20 })).toEqual(new Array(20).fill(1));
+  });
+
+  it('starts small while nothing is known, and shrinks towards the end', () => {
+    const list = sizes({ segments: [512, 512, 512, 512, 512], slots: 4 });
+    expect(list.slice(0, 4)).toEqual([1, 1, 1, 1]);
+    expect(Math.max(...list)).toBeLessThanOrEqual(32);
+    expect(list.at(-1)).toBe(1);
+    expect(sum(list)).toBe(2560);
+  });
+
+  it('aims at seconds per task when the mean is known', () => {
+    const slow = sizes({ segments: [500], slots: 2, meanDatumMs: 60_000 });
+    expect(Math.max(...slow)).toBe(1);
+    const fast = sizes({ segments: [512, 512], slots: 1, meanDatumMs: 1 });
+    expect(fast[0]).toBe(TASK_DATUMS_MAX);
+  });
+
+  it('obeys chunk_spec', () => {
+    expect(sizes({ segments: [10], slots: 1, number: 4 })).toEqual([4, 4, 2]);
+    const bySize = { segments: [6], slots: 1, number: 6, sizeBytes: 10, bytesOf: () => 4 };
+    expect(sizes(bySize)).toEqual([3, 3]);
+  });
+
+  it('has no tasks without datums', () => {
+    expect(cutTasks({ segments: [], slots: 3 })).toEqual([]);
+  });
+});

@@ -1,0 +1,86 @@
+/** What scheduling watches: small key sets held in memory by informers, shared by every loop. */
+import type { Wait } from '../../storage/types.js';
+import type { Informer, Meta } from '../meta/index.js';
+import {
+  PIPELINES,
+  RUNNING_JOBS,
+  type PipelineRecord,
+  type RunningJobRecord,
+} from '../pipelines/model.js';
+import type { OpenRecord } from '../versioning/model.js';
+import type { Demand, Offer } from './shares.js';
+import {
+  COORDINATORS,
+  OWNERS,
+  WORKERS,
+  type CoordinatorRecord,
+  type OwnerRecord,
+  type WorkerRecord,
+} from './model.js';
+
+export class Views implements AsyncDisposable {
+  readonly pipelines: Informer<PipelineRecord>;
+  readonly open: Informer<OpenRecord>;
+  readonly owners: Informer<OwnerRecord>;
+  readonly coordinators: Informer<CoordinatorRecord>;
+  readonly workers: Informer<WorkerRecord>;
+  readonly running: Informer<RunningJobRecord>;
+
+  constructor(meta: Meta) {
+    const json = <T>(value: Buffer): T => JSON.parse(value.toString()) as T;
+    this.pipelines = meta.informer(PIPELINES, (value) => json<PipelineRecord>(value));
+    this.open = meta.informer('open/', (value) => json<OpenRecord>(value));
+    this.owners = meta.informer(OWNERS, (value) => json<OwnerRecord>(value));
+    this.coordinators = meta.informer(COORDINATORS, (value) => json<CoordinatorRecord>(value));
+    this.workers = meta.informer(WORKERS, (value) => json<WorkerRecord>(value));
+    this.running = meta.informer(RUNNING_JOBS, (value) => json<RunningJobRecord>(value));
+  }
+
+  /** Resolves when every informer has its first listing. */
+  async ready(wait: Wait): Promise<void> {
+    await Promise.all(this.#all().map((informer) => informer.ready(wait)));
+  }
+
+  /** Calls back after any change of any of them; returns the function that stops it. */
+  subscribe(callback: () => void): () => void {
+    const stops = this.#all().map((informer) => informer.subscribe(callback));
+    return () => {
+      for (const stop of stops) stop();
+    };
+  }
+
+  /** Every joined worker as the allocator sees it. */
+  offers(): Offer[] {
+    return [...this.workers.entries()].map(([, worker]) => ({
+      worker: worker.worker,
+      host: worker.host,
+      slots: worker.slots,
+      draining: worker.draining,
+    }));
+  }
+
+  /** Every pipeline with a running job. */
+  demands(): Demand[] {
+    const jobs = new Map<string, string[]>();
+    for (const [, run] of this.running.entries()) {
+      jobs.set(run.pipeline, [...(jobs.get(run.pipeline) ?? []), run.job]);
+    }
+    const demands: Demand[] = [];
+    for (const [, record] of this.pipelines.entries()) {
+      const running = jobs.get(record.name);
+      if (!running) continue;
+      const { name, version, parallelism } = record;
+      demands.push({ pipeline: name, version, parallelism, jobs: running });
+    }
+    return demands;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#all().map((informer) => informer[Symbol.asyncDispose]()));
+  }
+
+  #all() {
+    const { pipelines, open, owners, coordinators, workers, running } = this;
+    return [pipelines, open, owners, coordinators, workers, running] as const;
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Looks out for tasks of a running job that will not come back by themselves: held by a worker that
+ * is gone, stuck far longer than the others, or no longer in the queue at all. Answers what to
+ * publish again; the collector decides with which attempt number.
+ */
+import type { Wait } from '../../storage/types.js';
+import type { JobRecord } from '../pipelines/model.js';
+import type { TaskBoard } from './board.js';
+import type { OwnerDeps } from './deps.js';
+import { workerKey } from './model.js';
+
+export interface Lost {
+  readonly tasks: readonly number[];
+  readonly why: string;
+  /** Set when the queue's streams are new ones: results have to be read from the start. */
+  readonly streamCreated?: string;
+}
+
+const ASK_MS = 2_000;
+const ASK_TIMEOUT_MS = 1_500;
+const BACKLOG_MS = 5_000;
+const STRAGGLER_MS = 30_000;
+
+export class Watchers {
+  /** Worker → tasks it holds, with the time each was first seen. */
+  readonly #held = new Map<string, Map<number, number>>();
+  readonly #doubled = new Set<number>();
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+  #backlogAtMs: number;
+  #emptyAtDone = -1;
+
+  constructor(
+    readonly deps: OwnerDeps,
+    readonly job: JobRecord,
+    readonly board: TaskBoard,
+    public stream: string,
+  ) {
+    this.#backlogAtMs = deps.clock.monotonicMs();
+  }
+
+  /** One look; undefined when all is well. Never throws for an unreachable worker. */
+  async look(wait: Wait): Promise<Lost | undefined> {
+    const now = this.deps.clock.monotonicMs();
+    if (now - this.#askedAtMs >= ASK_MS) {
+      this.#askedAtMs = now;
+      await this.#ask(now, wait);
+    }
+    const gone = this.#gone();
+    if (gone) return gone;
+    const slow = this.#stragglers(now);
+    if (slow) return slow;
+    if (now - this.#backlogAtMs < BACKLOG_MS) return undefined;
+    this.#backlogAtMs = now;
+    return this.#backlog(wait);
+  }
+
+  async #ask(now: number, wait: Wait): Promise<void> {
+    const { views, queue } = this.deps;
+    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
+    await Promise.all(
+      [...views.workers.entries()].map(async ([, { worker }]) => {
+        const status = await queue.askStatus(worker, { signal }).catch(() => undefined);
+        if (!status) return;
+        const before = this.#held.get(worker);
+        const held = new Map<number, number>();
+        for (const running of status.running) {
+          if (running.job !== this.job.id) continue;
+          held.set(running.task, before?.get(running.task) ?? now);
+        }
+        if (held.size > 0) this.#held.set(worker, held);
+        else this.#held.delete(worker);
+      }),
+    );
+    wait.signal.throwIfAborted();
+  }
+
+  #gone(): Lost | undefined {
+    for (const [worker, held] of this.#held) {
+      if (this.deps.views.workers.get(workerKey(worker))) continue;
+      this.#held.delete(worker);
+      const tasks = [...held.keys()].filter((task) => !this.board.resultOf(task));
+      if (tasks.length > 0) return { tasks, why: `worker ${worker} is gone` };
+    }
+    return undefined;
+  }
+
+  #stragglers(now: number): Lost | undefined {
+    const p95 = this.board.p95Ms();
+    if (p95 === undefined) return undefined;
+    const limitMs = Math.max(STRAGGLER_MS, 3 * p95);
+    const tasks: number[] = [];
+    for (const held of this.#held.values()) {
+      for (const [task, since] of held) {
+        if (now - since < limitMs || this.#doubled.has(task) || this.board.resultOf(task)) continue;
+        this.#doubled.add(task);
+        tasks.push(task);
+      }
+    }
+    return tasks.length > 0 ? { tasks, why: 'it takes far longer than the others' } : undefined;
+  }
+
+  async #backlog(wait: Wait): Promise<Lost | undefined> {
+    const backlog = await this.deps.queue.backlog(this.job.pipeline, wait);
+    if (backlog.streamCreated !== this.stream) {
+      this.stream = backlog.streamCreated;
+      const why = 'the queue was recreated';
+      return { tasks: this.board.missing(), why, streamCreated: backlog.streamCreated };
+    }
+    if (backlog.pending + backlog.inFlight > 0) {
+      this.#emptyAtDone = -1;
+      return undefined;
+    }
+    // Results may still be on their way: an empty queue counts when it was empty before, too, and
+    // nothing arrived in between.
+    const stuck = this.#emptyAtDone === this.board.done;
+    this.#emptyAtDone = this.board.done;
+    if (!stuck) return undefined;
+    this.#emptyAtDone = -1;
+    return { tasks: this.board.missing(), why: 'the queue had lost them' };
+  }
+}
