@@ -1,0 +1,287 @@
+/**
+ * Entries of directory pages and single nodes (docs/formats/tree.md). `directoryCodec` gives the
+ * sorted map of names its meaning; `encodeNode` and `decodeNode` carry one node elsewhere.
+ *
+ * A file read from a page with its pieces in a list object has `list` set and no pieces: trees
+ * resolve it before it leaves storage.
+ */
+import { corruptData, invariant } from '../core/errors.js';
+import { ByteReader, ByteWriter, damaged, KeyReader, writeKey } from './bytes.js';
+import { PlaceTable, readPieces, readPlaces, writePieces } from './content-format.js';
+import {
+  INLINE_PIECES_MAX,
+  INLINE_WEIGHT_MAX,
+  ITEM_WEIGHT,
+  PIECE_WEIGHT,
+} from './page-boundary.js';
+import { checkFormat, readRef, writeRef, type LeafBody, type PageCodec } from './page.js';
+import { newSha256 } from '../core/sha256.js';
+import type { DirNode, FileNode, TreeNode } from './types.js';
+
+const NODE_MAGIC = 0x4e;
+const NODE_VERSION = 1;
+const FILE = 1;
+const DIR = 2;
+const MARK = 4;
+const APART = 8;
+const FLOOR = 16;
+const KNOWN = 31;
+
+/** Commit ordinals of a page, told by index. */
+class OrdinalTable {
+  readonly #ordinals: number[] = [];
+  readonly #indexes = new Map<number, number>();
+
+  clear(): void {
+    this.#ordinals.length = 0;
+    this.#indexes.clear();
+  }
+
+  indexOf(ordinal: number): number {
+    let index = this.#indexes.get(ordinal);
+    if (index === undefined) {
+      index = this.#ordinals.length;
+      this.#ordinals.push(ordinal);
+      this.#indexes.set(ordinal, index);
+    }
+    return index;
+  }
+
+  write(out: ByteWriter): void {
+    out.varint(this.#ordinals.length);
+    for (const ordinal of this.#ordinals) out.u48(ordinal);
+  }
+}
+
+function readOrdinals(reader: ByteReader): number[] {
+  const count = reader.varint();
+  const ordinals: number[] = [];
+  for (let index = 0; index < count; index += 1) ordinals.push(reader.u48());
+  return ordinals;
+}
+
+/** Writes values of entries; the tables they refer to go before them. */
+export class NodeWriter {
+  readonly body = new ByteWriter(64 * 1024);
+  readonly places = new PlaceTable();
+  readonly #ordinals = new OrdinalTable();
+  readonly #value = new ByteWriter(1024);
+
+  clear(): void {
+    this.body.reset();
+    this.places.clear();
+    this.#ordinals.clear();
+  }
+
+  /** Tables, then everything written to `body`. */
+  finish(out: ByteWriter): void {
+    this.#ordinals.write(out);
+    this.places.write(out);
+    out.bytes(this.body.view());
+    this.clear();
+  }
+
+  /** A value with its length in front. */
+  sized(node: TreeNode): void {
+    const value = this.#value;
+    value.reset();
+    this.value(node, value);
+    this.body.varint(value.length);
+    this.body.bytes(value.view());
+  }
+
+  value(node: TreeNode, out: ByteWriter): void {
+    if (node.type === 'file') this.#file(node, out);
+    else this.#dir(node, out);
+  }
+
+  #file(node: FileNode, out: ByteWriter): void {
+    const { list } = node;
+    out.u8(FILE | (node.shared ? MARK : 0) | (list ? APART : 0));
+    out.varint(this.#ordinals.indexOf(node.changed));
+    out.varint(node.size);
+    out.bytes(node.hash);
+    if (!list) {
+      writePieces(out, this.places, node);
+      return;
+    }
+    writeRef(out, list);
+  }
+
+  #dir(node: DirNode, out: ByteWriter): void {
+    const { root, floor } = node;
+    const inline = 'inline' in root;
+    out.u8(
+      DIR | (node.explicit ? MARK : 0) | (inline ? 0 : APART) | (floor === undefined ? 0 : FLOOR),
+    );
+    out.varint(this.#ordinals.indexOf(node.changed));
+    out.varint(node.size);
+    out.varint(node.files);
+    out.bytes(node.hash);
+    if (floor !== undefined) out.varint(this.#ordinals.indexOf(floor));
+    if (inline) {
+      out.varint(root.inline.length);
+      out.bytes(root.inline);
+    } else {
+      writeRef(out, root.page);
+    }
+  }
+}
+
+/** Reads values of entries with the tables of their page. */
+export class NodeReader {
+  readonly ordinals: readonly number[];
+  readonly places: ReturnType<typeof readPlaces>;
+
+  constructor(reader: ByteReader) {
+    this.ordinals = readOrdinals(reader);
+    this.places = readPlaces(reader);
+  }
+
+  value(reader: ByteReader): TreeNode {
+    const flags = reader.u8();
+    if ((flags & ~KNOWN) !== 0) {
+      throw corruptData('an entry was written by a newer release; upgrade this one', {
+        fields: { flags },
+      });
+    }
+    const changed = this.#ordinal(reader.varint());
+    const marked = (flags & MARK) !== 0;
+    const apart = (flags & APART) !== 0;
+    if ((flags & 3) === FILE) return this.#file(reader, { changed, marked, apart });
+    if ((flags & 3) !== DIR) throw damaged();
+    const size = reader.varint();
+    const files = reader.varint();
+    const hash = reader.digest();
+    const floor = (flags & FLOOR) === 0 ? undefined : this.#ordinal(reader.varint());
+    const root = apart
+      ? { page: readRef(reader, 'page') }
+      : { inline: reader.bytes(reader.varint()) };
+    return {
+      type: 'dir',
+      size,
+      files,
+      hash,
+      root,
+      changed,
+      ...(floor === undefined ? undefined : { floor }),
+      ...(marked ? { explicit: true } : undefined),
+    };
+  }
+
+  #file(reader: ByteReader, entry: { changed: number; marked: boolean; apart: boolean }): FileNode {
+    const size = reader.varint();
+    const hash = reader.digest();
+    const { changed } = entry;
+    if (entry.apart) {
+      const list = readRef(reader, 'blob');
+      return { type: 'file', size, hash, pieces: [], changed, list, shared: entry.marked };
+    }
+    const pieces = readPieces(reader, this.places, { size, hash });
+    return entry.marked
+      ? { type: 'file', size, hash, pieces, changed, shared: true }
+      : { type: 'file', size, hash, pieces, changed };
+  }
+
+  #ordinal(index: number): number {
+    const ordinal = this.ordinals[index];
+    if (ordinal === undefined) throw damaged();
+    return ordinal;
+  }
+}
+
+const writer = new NodeWriter();
+
+/** Directories: maps of names to nodes. */
+export const directoryCodec: PageCodec<TreeNode> = {
+  flavor: 1,
+  weight: (name, node) => ITEM_WEIGHT + name.length + nodeWeight(node),
+  a: (node) => node.size,
+  b: (node) => (node.type === 'file' ? 1 : node.files),
+  encode(out, keys, values) {
+    writer.clear();
+    let before = '';
+    for (let index = 0; index < keys.length; index += 1) {
+      const key = keys[index] as string;
+      writeKey(writer.body, before, key);
+      writer.sized(values[index] as TreeNode);
+      before = key;
+    }
+    writer.finish(out);
+  },
+  decode(reader, count): LeafBody<TreeNode> {
+    const nodes = new NodeReader(reader);
+    const names = new KeyReader();
+    const keys: string[] = [];
+    const starts: number[] = [];
+    for (let index = 0; index < count; index += 1) {
+      keys.push(names.next(reader));
+      const length = reader.varint();
+      starts.push(reader.at);
+      reader.skip(length);
+    }
+    const { buffer } = reader;
+    return {
+      keys,
+      value: (index) => nodes.value(new ByteReader(buffer, starts[index])),
+    };
+  },
+  identify(out, _key, node) {
+    out.u8(node.type === 'file' ? FILE : DIR);
+    out.varint(node.size);
+    out.bytes(node.hash);
+  },
+};
+
+/** One node by itself: commit roots, inputs of datums. A file must have all its pieces. */
+export function encodeNode(node: TreeNode): Buffer {
+  const single = new NodeWriter();
+  single.value(node.type === 'file' ? { ...node, list: undefined } : node, single.body);
+  const out = new ByteWriter(256);
+  out.u8(NODE_MAGIC);
+  out.u8(NODE_VERSION);
+  single.finish(out);
+  return out.take();
+}
+
+/** Reads what encodeNode wrote; CORRUPT_DATA otherwise. */
+export function decodeNode(bytes: Buffer): TreeNode {
+  const reader = new ByteReader(bytes);
+  checkFormat(reader, { magic: NODE_MAGIC, version: NODE_VERSION, what: 'a tree node' });
+  return new NodeReader(reader).value(reader);
+}
+
+/** Weight of an inlined directory, read from its page's header. */
+export function inlineWeight(page: Buffer): number {
+  const reader = new ByteReader(page, 4);
+  reader.varint();
+  return reader.varint();
+}
+
+function nodeWeight(node: TreeNode): number {
+  if (node.type === 'file') {
+    if (node.list) return PIECE_WEIGHT;
+    const { length } = node.pieces;
+    invariant(length <= INLINE_PIECES_MAX, 'a long piece list needs its own object', { length });
+    return length * PIECE_WEIGHT;
+  }
+  if (!('inline' in node.root)) return 0;
+  const weight = inlineWeight(node.root.inline);
+  invariant(weight <= INLINE_WEIGHT_MAX, 'an inlined directory is too large', { weight });
+  return weight;
+}
+
+/** The page of a directory without entries. */
+export const EMPTY_PAGE: Buffer = Buffer.from([0x50, 1, 1, 0, 0, 0, 0, 0]);
+
+/** The directory without entries. */
+export const EMPTY_DIR: DirNode = {
+  type: 'dir',
+  size: 0,
+  files: 0,
+  hash: newSha256()
+    .update(Buffer.from([1, 1]))
+    .digest(),
+  root: { inline: EMPTY_PAGE },
+  changed: 0,
+};
