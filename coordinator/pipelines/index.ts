@@ -10,6 +10,6 @@ export {
   type DatumStateName,
 } from './convert.js';
 export { toTimestamp } from './defaults.js';
-export { sortInputs, withInputDefaults } from './inputs.js';
-export { checkInput } from './validate.js';
+export { inputBranches } from './inputs.js';
+export { previewInput } from './preview.js';
 export * from './model.js';

@@ -1,0 +1,270 @@
+/** pps.API: datums and logs of jobs. */
+import { codeOf, invalidInput, notFound, unimplemented, wrap } from '../../core/errors.js';
+import { FileType, type FileInfo } from '../../proto/generated/pfs.js';
+import {
+  DatumState,
+  type APIServer,
+  type DatumInfo,
+  type GetLogsRequest,
+  type ListDatumRequest,
+  type ListDatumStreamResponse,
+  type LogMessage,
+  type WorkerStatus,
+} from '../../proto/generated/pps.js';
+import type { LogLine } from '../../queue/messages.js';
+import type { Wait } from '../../storage/types.js';
+import {
+  inputBranches,
+  previewInput,
+  toProcessStats,
+  toTimestamp,
+  type InputCommit,
+  type JobRecord,
+  type Pipelines,
+} from '../pipelines/index.js';
+import {
+  MASTER_TASK,
+  type DatumListOptions,
+  type DatumRow,
+  type DatumRowFile,
+  type LogQuery,
+  type Scheduler,
+} from '../scheduling/index.js';
+import type { Versioning } from '../versioning/index.js';
+import type { Handlers } from './handler.js';
+
+export interface DatumDeps {
+  readonly pipelines: Pipelines;
+  readonly versioning: Pick<Versioning, 'resolveCommit'>;
+  readonly scheduler: Pick<
+    Scheduler,
+    'listDatums' | 'findDatum' | 'previewDatums' | 'readLogs' | 'running'
+  >;
+}
+
+export function datumHandlers(deps: DatumDeps): Handlers<APIServer> {
+  return {
+    listDatum: async (request, { signal }) => {
+      const response = { datumInfos: [] as DatumInfo[], totalPages: 0, page: 0 };
+      for await (const { datumInfo, totalPages, page } of listDatum(deps, request, { signal })) {
+        if (datumInfo) response.datumInfos.push(datumInfo);
+        if (totalPages > 0) Object.assign(response, { totalPages, page });
+      }
+      return response;
+    },
+    listDatumStream: (request, { signal }) => listDatum(deps, request, { signal }),
+    inspectDatum: async (request, { signal }) => {
+      const id = request.datum?.id ?? '';
+      const job = await deps.pipelines.job(request.datum?.job?.id ?? '', { signal });
+      const row = await deps.scheduler.findDatum(job, id, await options(deps, job, { signal }));
+      if (!row) throw notFound(`couldn't find job file for ${id}`, { fields: { job: job.id, id } });
+      return toDatumInfo(row, job);
+    },
+    getLogs: (request, { signal }) => getLogs(deps, request, { signal }),
+  };
+}
+
+async function options(deps: DatumDeps, job: JobRecord, wait: Wait): Promise<DatumListOptions> {
+  const spec = { pipeline: job.pipeline, specCommit: job.specCommit };
+  const { input } = await deps.pipelines.loadSpec(spec, wait);
+  return { ...wait, input };
+}
+
+/** Only the first message carries page numbers. */
+async function* listDatum(
+  deps: DatumDeps,
+  request: ListDatumRequest,
+  wait: Wait,
+): AsyncGenerator<ListDatumStreamResponse> {
+  // A Job without an id counts as absent: some clients always send one.
+  const id = request.job?.id ?? '';
+  if (id === '' && !request.input) {
+    throw invalidInput('must specify either job or input to list datums from');
+  }
+  if (id !== '' && request.input) {
+    throw invalidInput("can't specify both job and input to list datums from");
+  }
+  if (request.pageSize < 0 || request.page < 0) {
+    throw invalidInput('page_size and page cannot be negative');
+  }
+  const infos = id === '' ? await ofInput(deps, request, wait) : await ofJob(deps, request, wait);
+  const from = request.page * request.pageSize;
+  const paged = request.pageSize > 0;
+  if (paged && from > infos.total - 1) throw notFound('EOF');
+  let first = paged;
+  for await (const datumInfo of infos.range(from, paged ? request.pageSize : infos.total)) {
+    const pages = first ? Math.ceil(infos.total / request.pageSize) : 0;
+    yield { datumInfo, totalPages: pages, page: first ? request.page : 0 };
+    first = false;
+  }
+}
+
+interface DatumInfos {
+  readonly total: number;
+  /** At most `count` datums from position `from` on. */
+  range(from: number, count: number): AsyncIterable<DatumInfo>;
+}
+
+async function ofJob(deps: DatumDeps, request: ListDatumRequest, wait: Wait): Promise<DatumInfos> {
+  const job = await deps.pipelines.job(request.job?.id ?? '', wait);
+  const list = { ...(await options(deps, job, wait)), statusOnly: request.statusOnly };
+  return {
+    total: job.total,
+    range: async function* (from, count) {
+      let at = 0;
+      const all = request.pageSize === 0;
+      for await (const row of deps.scheduler.listDatums(job, list)) {
+        if (at >= from) yield toDatumInfo(row, job);
+        at += 1;
+        if (!all && at >= from + count) return;
+      }
+    },
+  };
+}
+
+async function ofInput(
+  deps: DatumDeps,
+  request: ListDatumRequest,
+  wait: Wait,
+): Promise<DatumInfos> {
+  const input = previewInput(request.input);
+  const commits: InputCommit[] = [];
+  for (const { repo, branch } of inputBranches(input)) {
+    const commit = await deps.versioning.resolveCommit({ repo, id: branch }, wait);
+    commits.push({ repo, branch, commit: commit.id });
+  }
+  const rows = await deps.scheduler.previewDatums(input, commits, wait);
+  return {
+    total: rows.length,
+    range: async function* (from, count) {
+      for (let at = from; at < Math.min(rows.length, from + count); at += 1) {
+        wait.signal.throwIfAborted();
+        const { files } = rows.at(at);
+        yield {
+          datum: { id: '', job: undefined },
+          state: DatumState.STARTING,
+          stats: undefined,
+          pfsState: undefined,
+          data: files.map(toFileInfo),
+        };
+      }
+    },
+  };
+}
+
+function toDatumInfo(row: DatumRow, job: JobRecord): DatumInfo {
+  const commit = { repo: { name: job.outputRepo }, id: job.outputCommit };
+  return {
+    datum: { id: row.id, job: { id: job.id } },
+    state: DatumState[row.state],
+    stats: row.stats && toProcessStats(row.stats),
+    pfsState: { commit, path: `/${row.id}/pfs` },
+    data: row.files.map(toFileInfo),
+  };
+}
+
+function toFileInfo(file: DatumRowFile): FileInfo {
+  const { node } = file;
+  return {
+    file: { commit: { repo: { name: file.repo }, id: file.commit }, path: file.path },
+    fileType: node ? (node.type === 'file' ? FileType.FILE : FileType.DIR) : FileType.RESERVED,
+    sizeBytes: node?.size ?? 0,
+    children: [],
+    hash: node?.hash ?? Buffer.alloc(0),
+    objects: [],
+    blockRefs: [],
+    committed: undefined,
+  };
+}
+
+/** Without `since`, lines of the last day, as clients of the v1 API expect. */
+const DAY_MS = 24 * 3600 * 1000;
+
+async function* getLogs(
+  deps: DatumDeps,
+  request: GetLogsRequest,
+  wait: Wait,
+): AsyncGenerator<LogMessage> {
+  const job = request.job?.id || request.datum?.job?.id || '';
+  const pipeline = request.pipeline?.name ?? '';
+  const datum = request.datum?.id ?? '';
+  if (job === '' && pipeline === '') {
+    if (request.dataFilters.length > 0 || datum !== '') {
+      throw invalidInput(
+        'must specify the Job or Pipeline that the datum is from to get logs for it',
+      );
+    }
+    throw unimplemented(
+      'logs of the server itself are not served yet; read the log file that `tusk up` prints',
+    );
+  }
+  const owner = await ownerOf(deps, { job, pipeline }, wait);
+  // Both given and not belonging together: every filter must hold, so there is nothing.
+  if (pipeline !== '' && owner !== pipeline) return;
+  const since = request.since;
+  const query: LogQuery = {
+    pipeline: owner,
+    ...(job === '' ? {} : { job }),
+    ...(datum === '' ? {} : { datum }),
+    filters: request.dataFilters,
+    master: request.master,
+    follow: request.follow,
+    tail: Math.max(0, request.tail),
+    sinceMs: since ? Math.max(0, since.seconds * 1000 + since.nanos / 1e6) : DAY_MS,
+  };
+  for await (const line of deps.scheduler.readLogs(query, wait)) yield toLogMessage(line);
+}
+
+async function ownerOf(
+  deps: DatumDeps,
+  wanted: { job: string; pipeline: string },
+  wait: Wait,
+): Promise<string> {
+  const { job, pipeline } = wanted;
+  const lookUp = async <T>(what: string, work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      throw codeOf(error) === 'NOT_FOUND' ? wrap(what, error) : error;
+    }
+  };
+  if (pipeline !== '') {
+    const what = `could not get pipeline information for ${pipeline}`;
+    await lookUp(what, deps.pipelines.record(pipeline, wait));
+  }
+  if (job === '') return pipeline;
+  const what = `could not get job information for "${job}"`;
+  return (await lookUp(what, deps.pipelines.job(job, wait))).pipeline;
+}
+
+function toLogMessage(line: LogLine): LogMessage {
+  return {
+    pipelineName: line.pipeline,
+    jobId: line.job,
+    workerId: line.worker,
+    datumId: line.datum,
+    master: line.task === MASTER_TASK,
+    data: (line.data ?? []).map(({ path, hash }) => ({ path, hash: Buffer.from(hash, 'base64') })),
+    user: line.user,
+    ts: toTimestamp(line.ts),
+    message: line.message,
+  };
+}
+
+/** What workers do for a running job right now. */
+export async function workerStatus(
+  deps: DatumDeps,
+  job: string,
+  wait: Wait,
+): Promise<WorkerStatus[]> {
+  return (await deps.scheduler.running(job, wait)).map((running) => ({
+    workerId: running.worker,
+    jobId: running.job,
+    data: [],
+    started: toTimestamp(running.startedMs),
+    stats: undefined,
+    queueSize: 0,
+    dataProcessed: 0,
+    dataRecovered: 0,
+  }));
+}

@@ -1,0 +1,112 @@
+/** pps.API: pipelines and jobs. Handlers only take requests apart; the rules live in pipelines/. */
+import { invalidInput, unimplemented } from '../../core/errors.js';
+import type { Empty } from '../../proto/generated/google/protobuf/empty.js';
+import { JobState, type APIServer, type Job, type Pipeline } from '../../proto/generated/pps.js';
+import type { Pipelines } from '../pipelines/index.js';
+import { datumHandlers, workerStatus, type DatumDeps } from './pps-datums.js';
+import type { Handlers } from './handler.js';
+
+const EMPTY: Empty = {};
+
+export interface PpsDeps extends DatumDeps {
+  readonly pipelines: Pipelines;
+}
+
+export function ppsHandlers(deps: PpsDeps): Handlers<APIServer> {
+  return {
+    ...pipelineHandlers(deps.pipelines),
+    ...jobHandlers(deps),
+    ...datumHandlers(deps),
+    ...notYet(),
+  };
+}
+
+function pipelineHandlers(pipelines: Pipelines): Handlers<APIServer> {
+  return {
+    createPipeline: async (request, { signal }) => {
+      await pipelines.create(request, { signal });
+      return EMPTY;
+    },
+    inspectPipeline: async (request, { signal }) =>
+      pipelines.inspect(nameOf(request.pipeline), { signal }),
+    listPipeline: async (request, { signal }) => {
+      const pipelineInfo = [];
+      for await (const info of pipelines.list(request, { signal })) pipelineInfo.push(info);
+      return { pipelineInfo };
+    },
+    deletePipeline: async (request, { signal }) => {
+      await pipelines.delete(request, { signal });
+      return EMPTY;
+    },
+    startPipeline: async (request, { signal }) => {
+      await pipelines.start(nameOf(request.pipeline), { signal });
+      return EMPTY;
+    },
+    stopPipeline: async (request, { signal }) => {
+      await pipelines.stop(nameOf(request.pipeline), { signal });
+      return EMPTY;
+    },
+    deleteAll: async (_request, { signal }) => {
+      await pipelines.deleteAll({ signal });
+      return EMPTY;
+    },
+  };
+}
+
+function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
+  const { pipelines } = deps;
+  return {
+    inspectJob: async (request, { signal }) => {
+      const info = await pipelines.inspectJob(request, { signal });
+      if (!request.full || info.state !== JobState.JOB_RUNNING) return info;
+      return { ...info, workerStatus: await workerStatus(deps, info.job?.id ?? '', { signal }) };
+    },
+    listJob: async (request, { signal }) => {
+      const jobInfo = [];
+      for await (const info of pipelines.listJobs(request, { signal })) jobInfo.push(info);
+      return { jobInfo };
+    },
+    listJobStream: (request, { signal }) => pipelines.listJobs(request, { signal }),
+    flushJob: (request, { signal }) => pipelines.flushJobs(request, { signal }),
+    stopJob: async (request, { signal }) => {
+      await pipelines.stopJob(jobOf(request.job), { signal });
+      return EMPTY;
+    },
+    deleteJob: async (request, { signal }) => {
+      await pipelines.deleteJob(jobOf(request.job), { signal });
+      return EMPTY;
+    },
+  };
+}
+
+/** Rpcs of the v1 API that this version answers with what it is missing and what to do instead. */
+function notYet(): Handlers<APIServer> {
+  const not = (what: string, instead: string) => async (): Promise<never> => {
+    throw unimplemented(`${what} is not built yet in this version of Tusk; ${instead}`);
+  };
+  const inside = 'jobs are made and moved on by Tusk itself, clients have no need to';
+  const secrets = 'pass values in transform.env';
+  return {
+    createJob: not('CreateJob', inside),
+    updateJobState: not('UpdateJobState', inside),
+    runPipeline: not('RunPipeline', 'put data into an input, or update with --reprocess'),
+    runCron: not('RunCron', 'put a file into an input repo'),
+    restartDatum: not('RestartDatum', 'stop the job; the next one runs the datum again'),
+    createSecret: not('CreateSecret', secrets),
+    deleteSecret: not('DeleteSecret', secrets),
+    listSecret: not('ListSecret', secrets),
+    inspectSecret: not('InspectSecret', secrets),
+    garbageCollect: not('GarbageCollect', 'nothing is lost by waiting for a later version'),
+    activateAuth: not('ActivateAuth', 'access control is switched off'),
+  };
+}
+
+function nameOf(pipeline: Pipeline | undefined): string {
+  if (!pipeline) throw invalidInput('request.Pipeline cannot be nil');
+  return pipeline.name;
+}
+
+function jobOf(job: Job | undefined): string {
+  if (!job) throw invalidInput('request.Job cannot be nil');
+  return job.id;
+}
