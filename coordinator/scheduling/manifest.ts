@@ -2,7 +2,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { invariant } from '../../core/errors.js';
 import type { DatumResult, TaskDetails, TaskResult, WorkDatum } from '../../queue/messages.js';
-import type { Wait } from '../../storage/types.js';
+import { refToText, runFromText } from '../../storage/index.js';
+import type { ObjectKind, ObjectRef, Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
 import type { TaskBoard } from './board.js';
 import type { KeyValue } from './carry.js';
@@ -12,7 +13,10 @@ import type { JobPlan, ManifestHeader } from './model.js';
 import { encodeRecord } from './record.js';
 
 export interface ManifestDeps {
-  readonly storage: { getJson<T>(ref: string, wait: Wait): Promise<T> };
+  readonly storage: {
+    getJson<T>(ref: string, wait: Wait): Promise<T>;
+    putObject(kind: ObjectKind, bytes: Uint8Array, wait: Wait): Promise<ObjectRef>;
+  };
   readonly maps: ManifestMaps;
 }
 
@@ -40,18 +44,16 @@ export async function buildManifest(
   const segments = new SegmentReader(deps, plan);
   for (let start = 0; start < plan.tasks.length; start += DETAILS_IN_FLIGHT) {
     const tasks = plan.tasks.slice(start, start + DETAILS_IN_FLIGHT).map((_, i) => start + i);
-    const details = await Promise.all(
+    const done = await Promise.all(
       tasks.map(async (task) => {
         const result = board.resultOf(task);
-        return result && deps.storage.getJson<TaskDetails>(result.details, wait);
+        return result && loadDone(deps, result, wait);
       }),
     );
-    for (const [i, task] of tasks.entries()) {
-      const result = board.resultOf(task);
-      const found = details[i];
-      if (!result || !found) continue;
-      const datums = await segments.task(task, wait);
-      for (const datum of found.datums) puts.push(entryOf(job.id, datums, datum, result));
+    for (const one of done) {
+      if (!one) continue;
+      const datums = await segments.task(one.task, wait);
+      for (const datum of one.datums) puts.push(entryOf(job.id, datums, datum, one));
     }
     await setImmediate();
   }
@@ -74,13 +76,33 @@ export async function buildManifest(
   };
 }
 
+interface Done {
+  readonly task: number;
+  readonly datums: readonly DatumResult[];
+  /** Run object; absent = no outputs. */
+  readonly run: string | undefined;
+}
+
+/**
+ * What a finished task did. A run that travelled in the message becomes an object: many records
+ * will name it.
+ */
+async function loadDone(deps: ManifestDeps, result: TaskResult, wait: Wait): Promise<Done> {
+  const { datums } = await deps.storage.getJson<TaskDetails>(result.details, wait);
+  const { task } = result;
+  if (result.run === undefined) return { task, datums, run: undefined };
+  const run = runFromText(result.run);
+  const ref = 'object' in run ? run.object : await deps.storage.putObject('run', run.inline, wait);
+  return { task, datums, run: refToText(ref) };
+}
+
 /** Reads the datums of tasks; tasks of one segment follow each other, so one segment is kept. */
 export class SegmentReader {
   #at = -1;
   #datums: readonly WorkDatum[] = [];
 
   constructor(
-    readonly deps: Pick<ManifestDeps, 'storage'>,
+    readonly deps: { readonly storage: Pick<ManifestDeps['storage'], 'getJson'> },
     readonly plan: JobPlan,
   ) {}
 
@@ -114,21 +136,21 @@ function entryOf(
   job: string,
   datums: readonly WorkDatum[],
   done: DatumResult,
-  result: TaskResult,
+  { task, run }: Done,
 ): KeyValue {
   const datum = datums.find((work) => work.index === done.index);
-  invariant(datum, 'a result is about a datum of its task', { job, task: result.task });
-  const hasRun = done.state === 'success' && done.outputs > 0 && result.run !== undefined;
+  invariant(datum, 'a result is about a datum of its task', { job, task });
+  const hasRun = done.state === 'success' && done.outputs > 0 && run !== undefined;
   const value = encodeRecord({
     id: Buffer.from(datum.id, 'hex'),
     state: done.state,
     job,
-    task: result.task,
+    task,
     seq: done.index,
     outputs: hasRun ? done.outputs : 0,
     tries: done.tries,
     ...done.stats,
-    ...(hasRun ? { run: result.run } : {}),
+    ...(hasRun ? { run } : {}),
   });
   return { key: keyOfWork(datum), value };
 }
