@@ -13,6 +13,8 @@ import type { FileContent, Wait } from '../../../storage/types.js';
 import type { CommitRef } from '../refs.js';
 import type { Versioning } from '../versioning.js';
 import type { WriteTarget } from '../write.js';
+import { CsvSplitter } from './csv-splitter.js';
+import { JsonSplitter } from './json-splitter.js';
 import { LineSplitter, type Splitter } from './line-splitter.js';
 import { OpLog } from './op-log.js';
 import { RecordGrouper, type GroupLimits } from './record-grouper.js';
@@ -289,6 +291,8 @@ const IGNORE: Current = { write: () => undefined, end: () => Promise.resolve() }
 
 function splitterFor(split: SplitOptions, files: RecordGrouper): Splitter {
   if (split.delimiter === 'line') return new LineSplitter(files);
+  if (split.delimiter === 'json') return new JsonSplitter(files);
+  if (split.delimiter === 'csv') return new CsvSplitter(files);
   throw unimplemented(
     `splitting by ${split.delimiter} is not built yet in this version of Tusk: split by line, or ` +
       'split the file before putting it',
