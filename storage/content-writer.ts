@@ -3,7 +3,8 @@
  * files share packs.
  *
  * W1 Memory is bounded: at most `bytesInFlight` of chunks and packs wait for the store, plus one
- *    unfinished chunk (16 MiB) per open file and one open pack.
+ *    unfinished chunk (16 MiB) per open file and one open pack. All writers of a storage together
+ *    keep to its budget: beyond it each has one upload on its way.
  * W2 After `flush` returned, every piece handed out so far is durable and knows its location.
  * W3 The first failed upload fails the writer: `write`, `end` and `flush` throw it.
  * W4 Nothing written becomes visible by itself; bytes of an aborted writer are garbage.
@@ -18,6 +19,13 @@ import { OpenPack, PACK_BYTES } from './pack.js';
 import { PieceCache } from './piece-cache.js';
 import { keyOf } from './refs.js';
 import type { FileContent, Piece, Wait } from './types.js';
+
+/** Bytes of all writers of one storage that wait for the store. */
+export class UploadBudget {
+  used = 0;
+
+  constructor(readonly bytesMax: number) {}
+}
 
 export interface WriterOptions extends Wait {
   /** Uploads at once. */
@@ -45,6 +53,7 @@ export class ContentWriter {
   readonly #epoch: number;
   readonly #parallel: number;
   readonly #bytesMax: number;
+  readonly #budget: UploadBudget;
   readonly #remembered = new PieceCache(REMEMBERED_PIECES);
   readonly #spare: Buffer[] = [];
   readonly #uploads = new Set<Promise<void>>();
@@ -56,8 +65,9 @@ export class ContentWriter {
 
   constructor(
     readonly objects: ObjectStore,
-    options: WriterOptions & { readonly epoch: number },
+    options: WriterOptions & { readonly epoch: number; readonly budget?: UploadBudget },
   ) {
+    this.#budget = options.budget ?? new UploadBudget(Infinity);
     this.#controller = childController(options.signal);
     this.#signal = this.#controller.signal;
     this.#epoch = options.epoch;
@@ -155,6 +165,7 @@ export class ContentWriter {
     onStored?: () => void,
   ): void {
     this.#bytesInFlight += size;
+    this.#budget.used += size;
     const key = keyOf({ kind, epoch: this.#epoch, digest });
     const upload = this.objects
       .put(key, parts, { signal: this.#signal, sha256: digest })
@@ -163,17 +174,21 @@ export class ContentWriter {
       .finally(() => {
         this.#uploads.delete(upload);
         this.#bytesInFlight -= size;
+        this.#budget.used -= size;
         this.#wake();
       });
     this.#uploads.add(upload);
   }
 
   #hasRoom(): boolean {
+    if (this.#failed || this.#signal.aborted) return false;
+    // A writer that has nothing on its way may always go on, so many writers cannot block each
+    // other; its own uploads wake one that has.
+    if (this.#uploads.size === 0) return true;
     return (
-      !this.#failed &&
-      !this.#signal.aborted &&
       this.#bytesInFlight <= this.#bytesMax &&
-      this.#uploads.size <= this.#parallel
+      this.#uploads.size <= this.#parallel &&
+      this.#budget.used <= this.#budget.bytesMax
     );
   }
 

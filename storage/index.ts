@@ -13,7 +13,7 @@ import { sha256 } from '../core/sha256.js';
 import { concatenate } from './canonical.js';
 import { getExisting, readContent, readMany } from './content-reader.js';
 import type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
-import { ContentWriter, type WriterOptions } from './content-writer.js';
+import { ContentWriter, UploadBudget, type WriterOptions } from './content-writer.js';
 import { DirStore } from './dir-store.js';
 import { ObjectCache } from './object-cache.js';
 import type { ObjectStore } from './object-store.js';
@@ -43,6 +43,8 @@ export interface StorageOptions {
   readonly clock: Clock;
 }
 
+/** Bytes on their way to the store, all put streams together. */
+const UPLOAD_BYTES = 192 * 1024 * 1024;
 const CACHE_BYTES = 64 * 1024 * 1024;
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
@@ -76,6 +78,7 @@ export class Storage implements AsyncDisposable {
   readonly log: Log;
   readonly clock: Clock;
   readonly #cache: ObjectCache;
+  readonly #uploads = new UploadBudget(UPLOAD_BYTES);
 
   constructor(
     readonly objects: ObjectStore,
@@ -134,7 +137,11 @@ export class Storage implements AsyncDisposable {
   }
 
   newWriter(options: WriterOptions): ContentWriter {
-    return new ContentWriter(this.objects, { ...options, epoch: options.epoch ?? this.epoch });
+    return new ContentWriter(this.objects, {
+      ...options,
+      epoch: options.epoch ?? this.epoch,
+      budget: this.#uploads,
+    });
   }
 
   /** The bytes of a file, or of a range, in order; several reads ahead; whole pieces verified. */
