@@ -10,6 +10,4 @@ export {
   type DatumStateName,
 } from './convert.js';
 export { toTimestamp } from './defaults.js';
-export { inputBranches } from './inputs.js';
-export { previewInput } from './preview.js';
 export * from './model.js';

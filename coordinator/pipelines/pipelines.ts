@@ -8,6 +8,7 @@ import type {
   CreatePipelineRequest,
   DeletePipelineRequest,
   FlushJobRequest,
+  Input,
   InspectJobRequest,
   JobInfo,
   ListJobRequest,
@@ -25,6 +26,7 @@ import { deleteJob, stopJob } from './end-jobs.js';
 import { flushJobs, getJob, inspectJob, listJobs, type JobDeps } from './jobs.js';
 import { getRecord, inspectPipeline, listPipelines } from './list.js';
 import { RUNNING_JOBS, type JobRecord, type PipelineRecord } from './model.js';
+import { preview, type Preview } from './preview.js';
 import { SpecStore } from './spec-store.js';
 import { startPipeline, stopPipeline } from './stop.js';
 
@@ -105,6 +107,11 @@ export class Pipelines implements AsyncDisposable {
 
   list(request: ListPipelineRequest, wait: Wait): AsyncIterable<PipelineInfo> {
     return listPipelines(this.#deps, request, wait);
+  }
+
+  /** An input without a pipeline, resolved to the heads of its branches. */
+  preview(input: Input | undefined, wait: Wait): Promise<Preview> {
+    return preview(this.#deps.versioning, input, wait);
   }
 
   record(pipeline: string, wait: Wait): Promise<PipelineRecord> {

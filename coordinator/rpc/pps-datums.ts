@@ -13,15 +13,7 @@ import {
 } from '../../proto/generated/pps.js';
 import type { LogLine } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
-import {
-  inputBranches,
-  previewInput,
-  toProcessStats,
-  toTimestamp,
-  type InputCommit,
-  type JobRecord,
-  type Pipelines,
-} from '../pipelines/index.js';
+import { toProcessStats, toTimestamp, type JobRecord, type Pipelines } from '../pipelines/index.js';
 import {
   MASTER_TASK,
   type DatumListOptions,
@@ -30,13 +22,11 @@ import {
   type LogQuery,
   type Scheduler,
 } from '../scheduling/index.js';
-import type { Versioning } from '../versioning/index.js';
 import type { Handlers } from './handler.js';
 
 export interface DatumDeps {
   readonly pipelines: Pipelines;
-  readonly versioning: Pick<Versioning, 'resolveCommit'>;
-  readonly scheduler: Pick<
+  readonly scheduling: Pick<
     Scheduler,
     'listDatums' | 'findDatum' | 'previewDatums' | 'readLogs' | 'running'
   >;
@@ -56,7 +46,7 @@ export function datumHandlers(deps: DatumDeps): Handlers<APIServer> {
     inspectDatum: async (request, { signal }) => {
       const id = request.datum?.id ?? '';
       const job = await deps.pipelines.job(request.datum?.job?.id ?? '', { signal });
-      const row = await deps.scheduler.findDatum(job, id, await options(deps, job, { signal }));
+      const row = await deps.scheduling.findDatum(job, id, await options(deps, job, { signal }));
       if (!row) throw notFound(`couldn't find job file for ${id}`, { fields: { job: job.id, id } });
       return toDatumInfo(row, job);
     },
@@ -113,7 +103,7 @@ async function ofJob(deps: DatumDeps, request: ListDatumRequest, wait: Wait): Pr
     range: async function* (from, count) {
       let at = 0;
       const all = request.pageSize === 0;
-      for await (const row of deps.scheduler.listDatums(job, list)) {
+      for await (const row of deps.scheduling.listDatums(job, list)) {
         if (at >= from) yield toDatumInfo(row, job);
         at += 1;
         if (!all && at >= from + count) return;
@@ -127,13 +117,8 @@ async function ofInput(
   request: ListDatumRequest,
   wait: Wait,
 ): Promise<DatumInfos> {
-  const input = previewInput(request.input);
-  const commits: InputCommit[] = [];
-  for (const { repo, branch } of inputBranches(input)) {
-    const commit = await deps.versioning.resolveCommit({ repo, id: branch }, wait);
-    commits.push({ repo, branch, commit: commit.id });
-  }
-  const rows = await deps.scheduler.previewDatums(input, commits, wait);
+  const { input, commits } = await deps.pipelines.preview(request.input, wait);
+  const rows = await deps.scheduling.previewDatums(input, commits, wait);
   return {
     total: rows.length,
     range: async function* (from, count) {
@@ -212,7 +197,7 @@ async function* getLogs(
     tail: Math.max(0, request.tail),
     sinceMs: since ? Math.max(0, since.seconds * 1000 + since.nanos / 1e6) : DAY_MS,
   };
-  for await (const line of deps.scheduler.readLogs(query, wait)) yield toLogMessage(line);
+  for await (const line of deps.scheduling.readLogs(query, wait)) yield toLogMessage(line);
 }
 
 async function ownerOf(
@@ -257,7 +242,7 @@ export async function workerStatus(
   job: string,
   wait: Wait,
 ): Promise<WorkerStatus[]> {
-  return (await deps.scheduler.running(job, wait)).map((running) => ({
+  return (await deps.scheduling.running(job, wait)).map((running) => ({
     workerId: running.worker,
     jobId: running.job,
     data: [],
