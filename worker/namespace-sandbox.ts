@@ -1,0 +1,150 @@
+/**
+ * A sandbox made of Linux namespaces, kept warm between runs.
+ *
+ * N1 One agent shell per namespace runs one command at a time; after each, everything left alive in
+ *    the namespace is killed before the run is reported.
+ * N2 A kill takes the whole namespace (its pid 1), so nothing can survive or ignore it; the next
+ *    run makes a new one.
+ * N3 A run is over only when the namespace said so with the run's own random token, or is gone.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
+import type { Sandbox } from './sandbox.js';
+import { bwrapLine, PRIVATE_DIRS, unshareLine } from './sandbox-args.js';
+import { agentPrelude, runScript } from './shell.js';
+import type { SlotPipes } from './slot-pipes.js';
+import type { RunCommand, RunEnd, SlotPlace } from './spawner-protocol.js';
+
+interface Agent {
+  readonly child: ChildProcess;
+  readonly ready: Promise<boolean>;
+  initPid?: number;
+}
+
+interface Current {
+  readonly token: string;
+  readonly end: (end: RunEnd) => void;
+}
+
+/** What bwrap or unshare said when a namespace could not be made. */
+const STARTUP_BYTES = 4096;
+/** The agent could not get rid of what a run left behind. */
+const EXIT_LEFTOVERS = 99;
+
+export class NamespaceSandbox implements Sandbox {
+  #agent: Agent | undefined;
+  #current: Current | undefined;
+  #closed = false;
+  #lastWords = '';
+
+  constructor(
+    readonly place: SlotPlace,
+    readonly pipes: SlotPipes,
+    readonly root: boolean,
+  ) {}
+
+  async run(command: RunCommand): Promise<RunEnd> {
+    const agent = (this.#agent ??= this.#start());
+    if (!(await agent.ready)) {
+      if (this.#agent === agent) this.#agent = undefined;
+      return { why: 'broken', message: `cannot make a sandbox: ${this.#lastWords.trim()}` };
+    }
+    const token = randomBytes(16).toString('hex');
+    const end = await new Promise<RunEnd>((resolve) => {
+      this.#current = { token, end: resolve };
+      agent.child.stdin?.write(runScript(command, token));
+    });
+    this.#current = undefined;
+    this.pipes.drain();
+    return end;
+  }
+
+  kill(): void {
+    const agent = this.#agent;
+    if (!agent) return;
+    this.#agent = undefined;
+    killTree(agent);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.kill();
+  }
+
+  #start(): Agent {
+    const options = { dir: this.place.dir, root: this.root, infoFd: 4 };
+    const line = this.place.isolation === 'bwrap' ? bwrapLine(options) : unshareLine(options);
+    const [stdout, stderr] = this.pipes.childFds;
+    this.#lastWords = '';
+    const child = spawn(line.program, line.args, {
+      stdio: ['pipe', stdout, stderr, 'pipe', 'pipe'],
+      env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+      cwd: '/',
+      // `kill 0` in user code must not reach this process.
+      detached: true,
+    });
+    let settle: (ok: boolean) => void = () => undefined;
+    const ready = new Promise<boolean>((resolve) => (settle = resolve));
+    const agent: Agent = { child, ready };
+    const gone = (text: string): void => {
+      if (this.#agent === agent) this.#agent = undefined;
+      this.#lastWords ||= text;
+      settle(false);
+      this.#current?.end(this.#closed ? { why: 'killed' } : { why: 'broken', message: text });
+    };
+    child.on('error', (error) => gone(`${line.program} could not be started: ${error.message}`));
+    child.on('exit', (code, signal) => gone(exitText(code, signal)));
+    child.stdin?.on('error', () => undefined);
+    (child.stdio[4] as Readable).on('data', (bytes: Buffer) => {
+      const pid = /"child-pid":\s*(\d+)/.exec(bytes.toString());
+      if (pid) agent.initPid = Number(pid[1]);
+    });
+    this.#listen(child.stdio[3] as Readable, settle);
+    (child.stdin as Writable).write(agentPrelude({ privateDirs: PRIVATE_DIRS }));
+    return agent;
+  }
+
+  #listen(control: Readable, ready: (ok: boolean) => void): void {
+    let rest = '';
+    control.on('error', () => undefined);
+    control.on('data', (bytes: Buffer) => {
+      const lines = (rest + bytes.toString('latin1')).split('\n');
+      rest = (lines.pop() ?? '').slice(0, STARTUP_BYTES);
+      for (const line of lines) {
+        if (line === 'ready') ready(true);
+        const [token, code] = line.split(' ');
+        if (token === this.#current?.token) {
+          this.#current?.end({ why: 'exit', code: Number(code) });
+        }
+      }
+    });
+  }
+}
+
+function exitText(code: number | null, signal: NodeJS.Signals | null): string {
+  if (code === EXIT_LEFTOVERS) return 'processes that user code left behind could not be killed';
+  return `the sandbox ended with ${signal ? `signal ${signal}` : `exit status ${code}`}`;
+}
+
+/** The first process of the namespace takes all others with it and is waited for by its parent. */
+function killTree(agent: Agent): void {
+  const outer = agent.child.pid;
+  const inner = agent.initPid ?? (outer === undefined ? undefined : onlyChild(outer));
+  try {
+    if (inner !== undefined) process.kill(inner, 'SIGKILL');
+    else agent.child.kill('SIGKILL');
+  } catch {
+    agent.child.kill('SIGKILL');
+  }
+}
+
+function onlyChild(pid: number): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim();
+    return text === '' ? undefined : Number(text.split(' ')[0]);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The command lines that make a slot's sandbox: own mount, pid and ipc namespaces, the host's
+ * directories read-only, a private /tmp, inputs at /pfs (read-only) and /pfs/out (writable).
+ */
+import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { quote } from './shell.js';
+
+/** Directories that belong to one run and are emptied after it. */
+export const PRIVATE_DIRS = ['/tmp', '/var/tmp', '/dev/shm'] as const;
+
+/** What root keeps inside: enough to own files and to become another user, not to mount. */
+const CAPABILITIES = [
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_FSETID',
+  'CAP_KILL',
+  'CAP_SETGID',
+  'CAP_SETUID',
+  'CAP_SETPCAP',
+  'CAP_NET_BIND_SERVICE',
+  'CAP_NET_RAW',
+  'CAP_SYS_CHROOT',
+];
+
+export interface SandboxLine {
+  readonly program: string;
+  readonly args: readonly string[];
+}
+
+export interface SandboxOptions {
+  /** The slot's directory. */
+  readonly dir: string;
+  readonly root: boolean;
+  /** File descriptor on which bwrap tells the pid of the namespace's first process. */
+  readonly infoFd: number;
+}
+
+/** bwrap cannot create /pfs below a read-only root, so the root is put together from its parts. */
+export function bwrapLine(options: SandboxOptions): SandboxLine {
+  const args = ['--tmpfs', '/', ...hostRoot()];
+  args.push('--proc', '/proc', '--dev', '/dev');
+  args.push('--perms', '1777', '--tmpfs', '/tmp');
+  if (isDirectory('/var/tmp')) args.push('--perms', '1777', '--tmpfs', '/var/tmp');
+  args.push('--ro-bind', `${options.dir}/pfs`, '/pfs', '--bind', `${options.dir}/out`, '/pfs/out');
+  args.push('--unshare-pid', '--unshare-ipc', '--die-with-parent', '--clearenv', '--new-session');
+  args.push('--info-fd', String(options.infoFd), '--chdir', '/');
+  if (options.root) {
+    args.push('--cap-drop', 'ALL', ...CAPABILITIES.flatMap((name) => ['--cap-add', name]));
+  }
+  args.push('--', '/bin/sh');
+  return { program: 'bwrap', args };
+}
+
+/**
+ * The same with util-linux only, for hosts without bwrap; /pfs must exist (or be creatable) and the
+ * rest of the host stays writable for whom it is. The outer shell is the namespace's pid 1 and
+ * collects orphans.
+ */
+export function unshareLine(options: SandboxOptions): SandboxLine {
+  const dir = quote(options.dir);
+  const script = [
+    'set -e',
+    'mkdir -p /pfs 2>/dev/null || [ -d /pfs ]',
+    `mount --bind ${dir}/pfs /pfs`,
+    'mount -o remount,bind,ro /pfs',
+    `mount --bind ${dir}/out /pfs/out`,
+    ...PRIVATE_DIRS.map((path) => `mount -t tmpfs -o mode=1777 tusk ${path}`),
+    'cd /',
+    'set +e',
+    `exec 4<&0`,
+    // Without the right to mount, inputs stay read-only for root too.
+    `${options.root ? 'setpriv --bounding-set=-sys_admin ' : ''}/bin/sh <&4 4<&- &`,
+    'exec 4<&- 3>&-',
+    'wait $!',
+  ].join('\n');
+  const user = options.root ? [] : ['--user', '--map-root-user'];
+  const args = [...user, '--mount', '--pid', '--ipc', '--fork', '--kill-child', '--mount-proc'];
+  return { program: 'unshare', args: [...args, '--', '/bin/sh', '-c', script] };
+}
+
+/** Mounts for every top-level directory of the host, links kept as links. */
+function hostRoot(): string[] {
+  const args: string[] = [];
+  for (const name of readdirSync('/')) {
+    if (['proc', 'dev', 'tmp', 'pfs', 'lost+found'].includes(name)) continue;
+    const path = `/${name}`;
+    const stat = lstatSync(path);
+    if (stat.isSymbolicLink()) args.push('--symlink', readlinkSync(path), path);
+    else if (stat.isDirectory()) args.push('--ro-bind-try', path, path);
+  }
+  return args;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}

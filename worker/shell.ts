@@ -1,0 +1,73 @@
+/**
+ * Text for the shell that runs inside a sandbox. The agent is a `sh` that reads one small script
+ * per run from its standard input, so a run costs one fork instead of a new sandbox (measured: 0.4
+ * against 2.5 ms).
+ */
+import type { RunCommand } from './spawner-protocol.js';
+
+/** Names a shell would not set, would not export, or would change itself. */
+const SHELL_NAMES =
+  /^(?:_|IFS|OPTIND|OPTARG|PPID|UID|EUID|GROUPS|LINENO|PWD|OLDPWD|SHLVL|SHELLOPTS|BASH.*|RANDOM|SECONDS|PS[124]|ENV|MAIL.*|FUNCNAME|DIRSTACK)$/;
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** The text as one word of a POSIX shell. NUL can not be in a command and is left out. */
+export function quote(text: string): string {
+  return `'${text.replaceAll('\0', '').replaceAll("'", `'\\''`)}'`;
+}
+
+/**
+ * What the agent reads first. `e TOKEN` ends a run: nothing the run started stays alive, private
+ * directories are emptied, the exit code goes to the control pipe (fd 3), which user code never
+ * sees. Signals meant for a whole process group do not end the agent.
+ */
+export function agentPrelude(options: { readonly privateDirs: readonly string[] }): string {
+  const globs = options.privateDirs.flatMap((dir) => [`${dir}/*`, `${dir}/.[!.]*`, `${dir}/..?*`]);
+  return `umask 022
+trap : HUP INT QUIT TERM USR1 USR2 ALRM
+e() {
+  r=$?
+  k=0
+  while kill -9 -1; do
+    k=$((k + 1))
+    if [ $k -gt 3000 ]; then exit 99; fi
+    if [ $k -gt 50 ]; then sleep 0.01; fi
+  done 2>/dev/null
+  for f in ${globs.join(' ')}; do
+    if [ -e "$f" ] || [ -L "$f" ]; then rm -rf -- "$f" 2>/dev/null; fi
+  done
+  echo "$1 $r" >&3
+}
+echo ready >&3
+`;
+}
+
+/** The script of one run; `token` must be unguessable for user code. */
+export function runScript(command: RunCommand, token: string): string {
+  const plain: string[] = [];
+  const odd: string[] = [];
+  for (const [name, value] of Object.entries(command.env)) {
+    if (name === '' || name.includes('=')) continue;
+    if (IDENTIFIER.test(name) && !SHELL_NAMES.test(name)) plain.push(`${name}=${quote(value)}`);
+    else odd.push(quote(`${name}=${value}`));
+  }
+  const words = command.argv.map(quote);
+  if (odd.length > 0) words.unshift('/usr/bin/env', ...odd, ...guard(command.argv));
+  if (command.user) {
+    const { uid, gid } = command.user;
+    words.unshift('setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--init-groups', '--');
+  }
+  const exports = plain.length > 0 ? `export ${plain.join(' ')} && ` : '';
+  const input = command.stdin === '' ? '</dev/null' : `<<'${token}'`;
+  const text = command.stdin === '' ? '' : `${withNewline(command.stdin)}${token}\n`;
+  const run = `cd ${quote(command.cwd)} && unset OLDPWD && ${exports}exec ${words.join(' ')}`;
+  return `(${run}) ${input} 3>&-\n${text}e ${token}\n`;
+}
+
+/** `env` would take a program name with `=` for a variable. */
+function guard(argv: readonly string[]): readonly string[] {
+  return argv[0]?.includes('=') ? ['/bin/sh', '-c', quote('exec "$0" "$@"')] : [];
+}
+
+function withNewline(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`;
+}

@@ -1,0 +1,136 @@
+/**
+ * The worker's side of the spawner process: starts it, hands it runs, and starts it again should it
+ * die (its sandboxes die with it; runs in progress end as broken and are tried again).
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { entryPath } from '../core/entry.js';
+import type { Log } from '../core/log.js';
+import type {
+  FromSpawner,
+  OutputLine,
+  RunCommand,
+  RunEnd,
+  SlotPlace,
+  ToSpawner,
+} from './spawner-protocol.js';
+
+export interface RunDone {
+  readonly end: RunEnd;
+  readonly ms: number;
+  readonly lines: readonly OutputLine[];
+  readonly file?: string;
+  readonly count: number;
+}
+
+export interface RunOptions {
+  /** Kills the run. */
+  readonly signal: AbortSignal;
+  /** Output while the run goes on, for followers; lines may be left out. */
+  readonly onLines?: (from: number, lines: readonly OutputLine[]) => void;
+}
+
+interface Waiting {
+  readonly resolve: (done: RunDone) => void;
+  readonly onLines: RunOptions['onLines'];
+}
+
+/** A process that cannot live this long is not started again at once. */
+const RESTART_MS = 1000;
+
+export class SpawnerClient implements AsyncDisposable {
+  #child: ChildProcess;
+  #closed = false;
+  #nextRun = 1;
+  readonly #places = new Map<number, SlotPlace>();
+  readonly #waiting = new Map<number, Waiting>();
+
+  /** Forks the spawner: call this first thing, while the process is small. */
+  constructor(readonly options: { readonly log: () => Log; readonly entry?: string }) {
+    this.#child = this.#fork();
+  }
+
+  /** Makes (or makes again) a slot. */
+  openSlot(place: SlotPlace): void {
+    this.#places.set(place.slot, place);
+    this.#send({ kind: 'slot', place });
+  }
+
+  /** Runs one command in a slot; never rejects. The slot must be free. */
+  run(slot: number, command: RunCommand, options: RunOptions): Promise<RunDone> {
+    const run = this.#nextRun++;
+    return new Promise((resolve) => {
+      const kill = (): void => this.#send({ kind: 'kill', run });
+      const done = (result: RunDone): void => {
+        options.signal.removeEventListener('abort', kill);
+        resolve(result);
+      };
+      this.#waiting.set(run, { resolve: done, onLines: options.onLines });
+      this.#send({ kind: 'run', run, slot, command });
+      if (options.signal.aborted) kill();
+      else options.signal.addEventListener('abort', kill, { once: true });
+    });
+  }
+
+  /** Kills everything that still runs. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const child = this.#child;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    this.#send({ kind: 'close' });
+    if (child.connected) child.disconnect();
+    await gone;
+  }
+
+  #fork(): ChildProcess {
+    const child = fork(this.options.entry ?? entryPath('spawner'), [], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      execArgv: ['--max-semi-space-size=4'],
+      // Its group is its own, so that Ctrl-C reaches the worker alone.
+      detached: true,
+    });
+    child.on('message', (message) => this.#take(message as FromSpawner));
+    child.on('error', () => undefined);
+    const started = performance.now();
+    child.on('exit', () => {
+      if (this.#closed || this.#child !== child) return this.#failAll('the worker is closing');
+      this.options.log().error('The spawner process ended; starting it again.');
+      const wait = performance.now() - started < RESTART_MS ? RESTART_MS : 0;
+      this.#restart(wait);
+    });
+    return child;
+  }
+
+  #restart(waitMs: number): void {
+    const timer = AbortSignal.timeout(Math.max(1, waitMs));
+    timer.addEventListener('abort', () => {
+      if (this.#closed) return;
+      this.#child = this.#fork();
+      for (const place of this.#places.values()) this.#send({ kind: 'slot', place });
+      this.#failAll('the process that starts user code ended');
+    });
+  }
+
+  #failAll(message: string): void {
+    for (const [run, waiting] of [...this.#waiting]) {
+      this.#waiting.delete(run);
+      waiting.resolve({ end: { why: 'broken', message }, ms: 0, lines: [], count: 0 });
+    }
+  }
+
+  #take(message: FromSpawner): void {
+    if (message.kind === 'ready') return;
+    const waiting = this.#waiting.get(message.run);
+    if (!waiting) return;
+    if (message.kind === 'lines') return waiting.onLines?.(message.from, message.lines);
+    this.#waiting.delete(message.run);
+    const { end, ms, lines, file, count } = message;
+    waiting.resolve({ end, ms, lines, file, count });
+  }
+
+  #send(message: ToSpawner): void {
+    if (!this.#child.connected) return;
+    this.#child.send(message, () => undefined);
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * What the worker and its spawner process say to each other (IPC, JSON). Only small control
+ * messages travel here: user output stays in the spawner, apart from bounded batches of lines.
+ */
+
+/** How user code is kept apart, strongest first. */
+export type Isolation = 'bwrap' | 'unshare' | 'plain';
+
+/** Where a slot lives; the same for the slot's whole life. */
+export interface SlotPlace {
+  readonly slot: number;
+  readonly isolation: Isolation;
+  /** Absolute directory with `pfs/` (inputs, and the mount point `pfs/out`) and `out/`. */
+  readonly dir: string;
+}
+
+/** One process to run. */
+export interface RunCommand {
+  readonly argv: readonly string[];
+  /** Exactly the environment of the process, apart from what a shell sets itself (PWD). */
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  /** Fed to standard input; empty = end of file at once. */
+  readonly stdin: string;
+  readonly user?: { readonly uid: number; readonly gid: number; readonly name: string };
+  /** 0 = none. */
+  readonly timeoutMs: number;
+}
+
+/** A line user code wrote: wall time in ms, text without newline. */
+export type OutputLine = readonly [ts: number, message: string];
+
+export type ToSpawner =
+  | { readonly kind: 'slot'; readonly place: SlotPlace }
+  | {
+      readonly kind: 'run';
+      readonly run: number;
+      readonly slot: number;
+      readonly command: RunCommand;
+    }
+  | { readonly kind: 'kill'; readonly run: number }
+  | { readonly kind: 'close' };
+
+/** How a run ended. */
+export type RunEnd =
+  /** The process ended by itself (128 + signal when a signal ended it). */
+  | { readonly why: 'exit'; readonly code: number }
+  | { readonly why: 'timeout' }
+  | { readonly why: 'killed' }
+  /** No process could be started, or the sandbox around it broke; says what to do. */
+  | { readonly why: 'broken'; readonly message: string };
+
+export type FromSpawner =
+  | { readonly kind: 'ready' }
+  /** Lines of a run that is still going on, numbered from `from`, for followers; may leave some out. */
+  | {
+      readonly kind: 'lines';
+      readonly run: number;
+      readonly from: number;
+      readonly lines: readonly OutputLine[];
+    }
+  | {
+      readonly kind: 'done';
+      readonly run: number;
+      readonly end: RunEnd;
+      /** Time from start to end of the process. */
+      readonly ms: number;
+      /** All lines of the run, unless they are in `file`. */
+      readonly lines: readonly OutputLine[];
+      /** JSON lines of OutputLine; the reader removes it. */
+      readonly file?: string;
+      /** Number of lines, in `lines` or in `file`. */
+      readonly count: number;
+    };
+
+/** Lines kept in memory (and sent in `done`) before a run's output goes to a file. */
+export const MEMORY_LINE_BYTES = 64 * 1024;
+/** Longer lines are cut into several. */
+export const LINE_BYTES_MAX = 64 * 1024;
+/** Output of one run that is kept; what follows is counted and dropped, visibly. */
+export const RUN_OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
