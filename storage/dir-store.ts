@@ -37,7 +37,7 @@ export class DirStore implements ObjectStore {
   readonly place: string;
   readonly #writes = new Semaphore(PARALLEL_WRITES);
   readonly #reads = new Semaphore(PARALLEL_READS);
-  readonly #known = new Set<string>();
+  readonly #made = new Map<string, Promise<void>>();
   readonly #syncs = new Map<string, DirSync>();
 
   private constructor(readonly root: string) {
@@ -153,16 +153,22 @@ export class DirStore implements ObjectStore {
     }
   }
 
-  async #makeDir(directory: string): Promise<void> {
-    if (this.#known.has(directory)) return;
-    const first = await mkdir(directory, { recursive: true });
-    // Names of new directories must survive a crash too: sync each parent up to the first new one.
-    if (first !== undefined) {
-      for (let at = directory; at.length >= first.length; at = dirname(at)) {
-        await this.#syncDir(dirname(at));
-      }
+  /** Makes a directory, once per process, and sees to it that its name survives a crash too. */
+  #makeDir(directory: string): Promise<void> {
+    let made = this.#made.get(directory);
+    if (!made) {
+      made = this.#makeAndSync(directory);
+      this.#made.set(directory, made);
+      made.catch(() => this.#made.delete(directory));
     }
-    this.#known.add(directory);
+    return made;
+  }
+
+  async #makeAndSync(directory: string): Promise<void> {
+    const first = (await mkdir(directory, { recursive: true })) ?? directory;
+    for (let at = directory; at.length >= first.length; at = dirname(at)) {
+      await this.#syncDir(dirname(at));
+    }
   }
 
   async #syncDir(directory: string): Promise<void> {
