@@ -107,26 +107,26 @@ export class Collector {
     return true;
   }
 
+  /**
+   * Publishes everything, unless an earlier owner did and the queue still is the one it used: then
+   * results that came meanwhile are read first, and the watchers find what is really missing.
+   */
   async #publishFirst(resumed: boolean, wait: Wait): Promise<void> {
     const { queue } = this.deps;
+    const { streamCreated } = await queue.backlog(this.input.job.pipeline, wait);
+    if (resumed && streamCreated === this.#stream) return;
+    this.#stream = streamCreated;
     const missing = this.board.missing();
-    const backlog = await queue.backlog(this.input.job.pipeline, wait);
-    const sameStream = backlog.streamCreated === this.#stream;
-    if (!resumed || !sameStream) {
-      this.#stream = backlog.streamCreated;
-      if (resumed) {
-        this.#sequence = 0;
-        await this.#again(missing, 'the queue was recreated', wait);
-        return;
-      }
-      await queue.publishTasks(
-        missing.map((task) => this.#message(task, 0)),
-        wait,
-      );
-      await this.#checkpoint(wait);
-    } else if (backlog.pending + backlog.inFlight < missing.length) {
-      await this.#again(missing, 'a new owner took the job over', wait);
+    if (resumed) {
+      this.#sequence = 0;
+      await this.#again(missing, 'the queue was recreated', wait);
+      return;
     }
+    await queue.publishTasks(
+      missing.map((task) => this.#message(task, 0)),
+      wait,
+    );
+    await this.#checkpoint(wait);
   }
 
   async #read(wait: Wait): Promise<void> {

@@ -57,7 +57,8 @@ export class JobRun {
     readonly input: JobRunInput,
   ) {
     this.#job = input.job;
-    const { pipeline, id, restart } = input.job;
+    const { pipeline, id, plan } = input.job;
+    const restart = plan === undefined ? input.job.restart : input.job.restart + 1;
     this.log = deps.log.child({ pipeline, job: id });
     this.master = new MasterLog(
       { pipeline, job: id, restart },
@@ -320,6 +321,7 @@ export class JobRun {
 
   /** Tasks that nobody needs any more. Lost messages are harmless, so failures are too. */
   async #tidy(wait: Wait): Promise<void> {
+    if (!this.#collector) return;
     const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(CLEANUP_MS)]);
     await this.deps.queue
       .purgeJob(this.#job.pipeline, this.#job.id, { signal })

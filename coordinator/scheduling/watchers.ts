@@ -3,6 +3,7 @@
  * is gone, stuck far longer than the others, or no longer in the queue at all. Answers what to
  * publish again; the collector decides with which attempt number.
  */
+import { isRetryable } from '../../core/errors.js';
 import type { Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
 import type { TaskBoard } from './board.js';
@@ -18,7 +19,7 @@ export interface Lost {
 
 const ASK_MS = 2_000;
 const ASK_TIMEOUT_MS = 1_500;
-const BACKLOG_MS = 5_000;
+const BACKLOG_MS = 3_000;
 const STRAGGLER_MS = 30_000;
 
 export class Watchers {
@@ -27,7 +28,7 @@ export class Watchers {
   readonly #doubled = new Set<number>();
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #backlogAtMs: number;
-  #emptyAtDone = -1;
+  #shortAtDone = -1;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -51,7 +52,13 @@ export class Watchers {
     if (slow) return slow;
     if (now - this.#backlogAtMs < BACKLOG_MS) return undefined;
     this.#backlogAtMs = now;
-    return this.#backlog(wait);
+    try {
+      return await this.#backlog(wait);
+    } catch (error) {
+      // The queue is away; it reconnects by itself, and the next look will tell.
+      if (wait.signal.aborted || !isRetryable(error)) throw error;
+      return undefined;
+    }
   }
 
   async #ask(now: number, wait: Wait): Promise<void> {
@@ -99,23 +106,24 @@ export class Watchers {
     return tasks.length > 0 ? { tasks, why: 'it takes far longer than the others' } : undefined;
   }
 
+  /**
+   * Every missing task should be pending or in flight, or its result on the way. When there are
+   * fewer, twice in a row and with nothing done in between, some were lost.
+   */
   async #backlog(wait: Wait): Promise<Lost | undefined> {
     const backlog = await this.deps.queue.backlog(this.job.pipeline, wait);
+    const missing = this.board.missing();
     if (backlog.streamCreated !== this.stream) {
       this.stream = backlog.streamCreated;
       const why = 'the queue was recreated';
-      return { tasks: this.board.missing(), why, streamCreated: backlog.streamCreated };
+      return { tasks: missing, why, streamCreated: backlog.streamCreated };
     }
-    if (backlog.pending + backlog.inFlight > 0) {
-      this.#emptyAtDone = -1;
-      return undefined;
-    }
-    // Results may still be on their way: an empty queue counts when it was empty before, too, and
-    // nothing arrived in between.
-    const stuck = this.#emptyAtDone === this.board.done;
-    this.#emptyAtDone = this.board.done;
+    const short = backlog.pending + backlog.inFlight < missing.length;
+    const stuck = short && this.#shortAtDone === this.board.done;
+    this.#shortAtDone = short && !stuck ? this.board.done : -1;
     if (!stuck) return undefined;
-    this.#emptyAtDone = -1;
-    return { tasks: this.board.missing(), why: 'the queue had lost them' };
+    const held = new Set([...this.#held.values()].flatMap((tasks) => [...tasks.keys()]));
+    const tasks = missing.filter((task) => !held.has(task));
+    return tasks.length > 0 ? { tasks, why: 'the queue had lost them' } : undefined;
   }
 }
