@@ -1,0 +1,215 @@
+/** Commands over the cluster, transactions and the configuration file. */
+import { flag, type Command } from '../grammar/command.js';
+import { FULL, RAW } from './common-flags.js';
+
+const none = { args: '', min: 0, max: 0 } as const;
+
+const clusterCommands: readonly Command[] = [
+  {
+    words: 'version',
+    ...none,
+    summary: 'print the versions of this program and of the server',
+    flags: [
+      flag.bool('client-only', 'do not ask the server'),
+      flag.duration('timeout', 'give up after this long (0s = never)', { initial: '30s' }),
+      RAW,
+    ],
+    load: async () => (await import('./version.js')).version,
+  },
+  {
+    words: 'inspect cluster',
+    ...none,
+    summary: 'print the id of the cluster',
+    flags: [],
+    load: async () => (await import('./cluster.js')).inspectCluster,
+  },
+  {
+    words: 'delete all',
+    ...none,
+    summary: 'delete every repo and pipeline, after asking',
+    flags: [],
+    load: async () => (await import('./cluster.js')).deleteAll,
+  },
+  {
+    words: 'fsck',
+    ...none,
+    summary: 'check that everything stored is whole',
+    flags: [flag.bool('fix|f', 'repair what can be repaired')],
+    load: async () => (await import('./cluster.js')).fsck,
+  },
+  {
+    words: 'garbage-collect',
+    ...none,
+    summary: 'free the space of data nothing refers to',
+    flags: [flag.text('memory|m', 'accepted for old scripts', { initial: '0', hidden: true })],
+    load: async () => (await import('./cluster.js')).garbageCollect,
+  },
+  {
+    words: 'port-forward',
+    ...none,
+    summary: 'not needed: the server is reached directly',
+    hidden: true,
+    flags: [
+      'port|p',
+      'remote-port',
+      'saml-port',
+      'ui-port|u',
+      'proxy-port|x',
+      'pfs-port|f',
+      's3gateway-port|s',
+      'oidc-port',
+      'namespace',
+    ].map((name) => flag.text(name, 'accepted and ignored', { hidden: true })),
+    load: async () => (await import('./cluster.js')).portForward,
+  },
+  {
+    words: 'enterprise get-state',
+    ...none,
+    summary: 'always: nothing to license here',
+    hidden: true,
+    flags: [],
+    load: async () => (await import('./cluster.js')).enterpriseState,
+  },
+];
+
+const transactionArg = { args: '[TRANSACTION]', min: 0, max: 1 } as const;
+const transactionCommands: readonly Command[] = [
+  {
+    words: 'start transaction',
+    ...none,
+    summary: 'collect the following changes',
+    flags: [],
+    load: async () => (await import('./transaction.js')).startTransaction,
+  },
+  {
+    words: 'stop transaction',
+    ...none,
+    summary: 'stop collecting; the transaction stays',
+    flags: [],
+    load: async () => (await import('./transaction.js')).stopTransaction,
+  },
+  {
+    words: 'resume transaction',
+    args: 'TRANSACTION',
+    min: 1,
+    max: 1,
+    summary: 'collect into a transaction again',
+    flags: [],
+    load: async () => (await import('./transaction.js')).resumeTransaction,
+  },
+  {
+    words: 'finish transaction',
+    ...transactionArg,
+    summary: 'make all collected changes at once',
+    flags: [],
+    load: async () => (await import('./transaction.js')).finishTransaction,
+  },
+  {
+    words: 'delete transaction',
+    ...transactionArg,
+    summary: 'throw the collected changes away',
+    flags: [],
+    load: async () => (await import('./transaction.js')).deleteTransaction,
+  },
+  {
+    words: 'inspect transaction',
+    ...transactionArg,
+    summary: 'show one transaction',
+    flags: [RAW, FULL],
+    load: async () => (await import('./transaction.js')).inspectTransaction,
+  },
+  {
+    words: 'list transaction',
+    ...none,
+    summary: 'list transactions',
+    flags: [RAW, FULL],
+    load: async () => (await import('./transaction.js')).listTransaction,
+  },
+];
+
+const nameArg = { args: 'NAME', min: 1, max: 1 } as const;
+const configCommands: readonly Command[] = [
+  {
+    words: 'config get metrics',
+    ...none,
+    summary: 'print whether usage metrics are on (nothing is ever sent)',
+    flags: [],
+    load: async () => (await import('./config.js')).getMetrics,
+  },
+  {
+    words: 'config set metrics',
+    args: '(true | false)',
+    min: 1,
+    max: 1,
+    summary: 'set it',
+    flags: [],
+    load: async () => (await import('./config.js')).setMetrics,
+  },
+  {
+    words: 'config get active-context',
+    ...none,
+    summary: 'print the context in use',
+    flags: [],
+    load: async () => (await import('./config.js')).getActiveContext,
+  },
+  {
+    words: 'config set active-context',
+    ...nameArg,
+    summary: 'use another context',
+    flags: [],
+    load: async () => (await import('./config.js')).setActiveContext,
+  },
+  {
+    words: 'config list context',
+    ...none,
+    summary: 'list contexts',
+    flags: [],
+    load: async () => (await import('./config.js')).listContext,
+  },
+  {
+    words: 'config get context',
+    ...nameArg,
+    summary: 'print a context as JSON',
+    flags: [],
+    load: async () => (await import('./config.js')).getContext,
+  },
+  {
+    words: 'config set context',
+    ...nameArg,
+    summary: 'make a context from JSON on standard input',
+    flags: [
+      flag.bool('overwrite', 'replace an existing context'),
+      flag.text('kubernetes|k', 'not supported', { hidden: true }),
+    ],
+    load: async () => (await import('./config.js')).setContext,
+  },
+  {
+    words: 'config update context',
+    args: '[NAME]',
+    min: 0,
+    max: 1,
+    summary: 'change settings of a context',
+    flags: [
+      flag.text('pachd-address', 'the server, like grpc://host:30650'),
+      flag.text('server-cas', 'base64 of the PEM certificates to trust'),
+      flag.text('cluster-name', 'kept for old clients'),
+      flag.text('auth-info', 'kept for old clients'),
+      flag.text('namespace', 'kept for old clients'),
+      flag.bool('remove-cluster-deployment-id', 'forget which cluster this was'),
+    ],
+    load: async () => (await import('./config.js')).updateContext,
+  },
+  {
+    words: 'config delete context',
+    ...nameArg,
+    summary: 'delete a context',
+    flags: [],
+    load: async () => (await import('./config.js')).deleteContext,
+  },
+];
+
+export const miscCommands: readonly Command[] = [
+  ...clusterCommands,
+  ...transactionCommands,
+  ...configCommands,
+];

@@ -1,0 +1,157 @@
+/**
+ * Reads sources and sends them through one PutFile call. Small files are read synchronously, which
+ * costs a tenth of an asynchronous read; when the disk turns out slow, several are read at once.
+ * Big files are read ahead in large blocks.
+ */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { invalidInput } from '../../core/errors.js';
+import { fileErrorText } from './file-error.js';
+import type { FrameMaker } from './frames.js';
+import type { Progress } from './progress.js';
+import type { PutStream } from './put-stream.js';
+import type { LocalFile } from './walk.js';
+
+/** Bytes in one message of a big file. */
+const BLOCK_BYTES = 4 * 1024 * 1024;
+/** Files up to this size go in one message. */
+const SMALL_BYTES = 512 * 1024;
+/** Standard input arrives in small pieces; this many bytes make a message. */
+const STDIN_BYTES = 1024 * 1024;
+
+export interface Upload {
+  readonly stream: PutStream;
+  readonly frames: FrameMaker;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+/** Sends one local file. */
+export async function sendFile(upload: Upload, file: LocalFile): Promise<void> {
+  const fd = openOrThrow(file.from);
+  let big = false;
+  try {
+    const stats = fstatSync(fd);
+    if (stats.isDirectory()) throw invalidInput(`read ${file.from}: is a directory`);
+    if (!stats.isFile() || stats.size > SMALL_BYTES) big = true;
+    else await sendSmall(upload, file, fd, stats.size);
+  } finally {
+    closeSync(fd);
+  }
+  if (big) await sendBig(upload, file);
+}
+
+function openOrThrow(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw invalidInput(fileErrorText('open', path, error));
+  }
+}
+
+async function sendSmall(upload: Upload, file: LocalFile, fd: number, size: number): Promise<void> {
+  upload.progress.begin(file.to, size);
+  // One byte more than expected shows whether the file has grown meanwhile.
+  const frame = upload.frames.first(file.to, size + 1);
+  const length = fill(fd, frame.value, file.from);
+  await upload.stream.send(frame.sealed(length));
+  upload.progress.sent(length);
+  if (length > size) await sendRest(upload, fd, file.from);
+  upload.progress.end();
+}
+
+function fill(fd: number, target: Buffer, path: string): number {
+  let length = 0;
+  try {
+    while (length < target.length) {
+      const got = readSync(fd, target, length, target.length - length, null);
+      if (got === 0) break;
+      length += got;
+    }
+  } catch (error) {
+    throw invalidInput(fileErrorText('read', path, error));
+  }
+  return length;
+}
+
+async function sendRest(upload: Upload, fd: number, path: string): Promise<void> {
+  for (;;) {
+    upload.signal.throwIfAborted();
+    const frame = upload.frames.next(SMALL_BYTES);
+    const length = fill(fd, frame.value, path);
+    if (length === 0) return;
+    await upload.stream.send(frame.sealed(length));
+    upload.progress.sent(length);
+  }
+}
+
+/** Reads block n+1 while block n is on its way. */
+async function sendBig(upload: Upload, file: LocalFile): Promise<void> {
+  const handle = await open(file.from, 'r').catch((error: unknown) => {
+    throw invalidInput(fileErrorText('open', file.from, error));
+  });
+  try {
+    const stats = await handle.stat();
+    upload.progress.begin(file.to, stats.size);
+    const read = async (frame: ReturnType<FrameMaker['next']>): Promise<Buffer | undefined> => {
+      let length = 0;
+      while (length < frame.value.length) {
+        const { bytesRead } = await handle.read(frame.value, length, frame.value.length - length);
+        if (bytesRead === 0) break;
+        length += bytesRead;
+      }
+      return length === 0 ? undefined : frame.sealed(length);
+    };
+    const head = upload.frames.first(file.to, BLOCK_BYTES);
+    let current = (await read(head)) ?? head.sealed(0);
+    for (let block: Buffer | undefined = current; block !== undefined;) {
+      upload.signal.throwIfAborted();
+      current = block;
+      const ahead = read(upload.frames.next(BLOCK_BYTES));
+      ahead.catch(() => undefined);
+      await upload.stream.send(current);
+      upload.progress.sent(current.length);
+      block = await ahead;
+    }
+    upload.progress.end();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall === 'read') {
+      throw invalidInput(fileErrorText('read', file.from, error));
+    }
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Sends everything that arrives on a stream as one file. */
+export async function sendStream(
+  upload: Upload,
+  input: AsyncIterable<Uint8Array | string>,
+  to: string,
+): Promise<void> {
+  upload.progress.begin('stdin', undefined);
+  let frame = upload.frames.first(to, STDIN_BYTES);
+  let length = 0;
+  let sentAny = false;
+  const flush = async (): Promise<void> => {
+    await upload.stream.send(frame.sealed(length));
+    upload.progress.sent(length);
+    sentAny = true;
+    frame = upload.frames.next(STDIN_BYTES);
+    length = 0;
+  };
+  for await (const part of input) {
+    upload.signal.throwIfAborted();
+    const bytes = typeof part === 'string' ? Buffer.from(part) : part;
+    for (let from = 0; from < bytes.length;) {
+      const take = Math.min(bytes.length - from, frame.value.length - length);
+      frame.value.set(bytes.subarray(from, from + take), length);
+      length += take;
+      from += take;
+      if (length === frame.value.length) await flush();
+    }
+  }
+  if (length > 0 || !sentAny) await flush();
+  upload.progress.end();
+}
