@@ -3,11 +3,13 @@
  * etcd → object store → NATS → use cases → owners → gRPC, closes in reverse, and closes what was
  * opened when a later part can not start.
  */
-import { writeFileSync, renameSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import type { Clock } from '../core/clock.js';
 import { newUuid } from '../core/ids.js';
 import type { Log } from '../core/log.js';
 import { ResourceStack } from '../core/resource-stack.js';
+import { sha256Hex } from '../core/sha256.js';
 import { APIService as AdminService } from '../proto/generated/admin.js';
 import { APIService as AuthService } from '../proto/generated/auth.js';
 import { DebugService } from '../proto/generated/debug.js';
@@ -16,7 +18,7 @@ import { HealthService } from '../proto/generated/health.js';
 import { ObjectAPIService, type APIServer as PfsServer } from '../proto/generated/pfs.js';
 import { APIService as PpsService } from '../proto/generated/pps.js';
 import { APIService as TransactionService } from '../proto/generated/transaction.js';
-import { ClusterService } from '../proto/generated/tusk.js';
+import { ClusterService, type WorkerConfig } from '../proto/generated/tusk.js';
 import { APIService as VersionService } from '../proto/generated/versionpb.js';
 import { PfsService } from '../proto/services.js';
 import { openQueue } from '../queue/index.js';
@@ -36,9 +38,15 @@ import {
 import { pfsFileHandlers } from './rpc/pfs-files.js';
 import { pfsHandlers } from './rpc/pfs.js';
 import { ppsHandlers } from './rpc/pps.js';
-import { openScheduling } from './scheduling/index.js';
+import { openScheduler } from './scheduling/index.js';
 import { openGrpcServer, service } from './server.js';
+import { partChecks } from './parts.js';
 import { openVersioning } from './versioning/index.js';
+
+/** Version of this program; the API version clients see is in rpc/misc. */
+const VERSION = '0.1.0';
+/** How long a silent worker keeps its place. */
+const WORKER_LEASE_MS = 15_000;
 
 export interface CoordinatorDeps {
   readonly config: CoordinatorConfig;
@@ -77,19 +85,26 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     );
     const scheduling = stack.use(
       await openScheduling(
-        { meta, storage, queue, versioning, log, clock, loadSpec: pipelines.loadSpec },
+        {
+          ...{ meta, storage, queue, versioning, log, clock },
+          loadSpec: pipelines.loadSpec,
+          dataDir: config.dataDir,
+        },
         wait,
       ),
     );
-    const join = { clusterId, config, secrets };
-    const files = pfsFileHandlers({ storage, versioning, clock });
+    const parts = partChecks({ meta, storage, queue, config });
+    const files = pfsFileHandlers({ storage, versioning });
     const server = stack.use(
       await openGrpcServer(
         [
           service<PfsServer>(PfsService, { ...pfsHandlers({ versioning }), ...files }),
           service(ObjectAPIService, {}),
-          service(PpsService, ppsHandlers({ pipelines, scheduling })),
-          service(ClusterService, clusterHandlers({ ...join, scheduling })),
+          service(PpsService, ppsHandlers({ pipelines, versioning, scheduler: scheduling })),
+          service(
+            ClusterService,
+            clusterHandlers({ scheduler: scheduling, clusterId, version: VERSION, parts }),
+          ),
           service(VersionService, versionHandlers),
           service(HealthService, healthHandlers),
           service(EnterpriseService, enterpriseHandlers),
@@ -125,6 +140,26 @@ async function identity(meta: Meta, wait: Wait): Promise<{ clusterId: string; ep
     },
     { ...wait, label: 'identity' },
   );
+}
+
+/** The same after a restart, so that a restarted coordinator takes its pipelines back at once. */
+function replicaName(config: CoordinatorConfig): string {
+  return sha256Hex(`${hostname()}\0${config.dataDir}\0${config.listen}`).slice(0, 16);
+}
+
+function workerConfig(
+  clusterId: string,
+  config: CoordinatorConfig,
+  secrets: CoordinatorSecrets,
+): WorkerConfig {
+  return {
+    clusterId,
+    natsUrl: config.natsForWorkers,
+    storeUrl: config.store,
+    s3AccessKey: secrets.s3?.accessKeyId ?? '',
+    s3SecretKey: secrets.s3?.secretAccessKey ?? '',
+    leaseMs: WORKER_LEASE_MS,
+  };
 }
 
 /** Tells whoever started us where we serve; complete or absent, never half written. */
