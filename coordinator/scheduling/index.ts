@@ -1,5 +1,10 @@
 /** What the rest of the coordinator may use of scheduling. */
-export { openScheduler, Scheduler, type RunningDatum, type SchedulerOptions } from './scheduler.js';
+export {
+  openScheduling,
+  Scheduler,
+  type RunningDatum,
+  type SchedulerOptions,
+} from './scheduler.js';
 export type { DatumListOptions, DatumRow, DatumRowFile, DatumRowState } from './datum-list.js';
 export type { LogQuery } from './logs.js';
 export type { Joined } from './joins.js';

@@ -1,0 +1,180 @@
+/** Versioning, pipelines and scheduling on real servers, with test workers. */
+import { systemClock } from '../../../core/clock.js';
+import { silentLog, type Log } from '../../../core/log.js';
+import { ResourceStack } from '../../../core/resource-stack.js';
+import { NEVER } from '../../../core/signals.js';
+import {
+  isTerminal,
+  jobsOf,
+  openPipelines,
+  type JobRecord,
+  type Pipelines,
+} from '../../../coordinator/pipelines/index.js';
+import {
+  openScheduling,
+  type DatumRow,
+  type LogQuery,
+  type Scheduler,
+} from '../../../coordinator/scheduling/index.js';
+import type { CommitRecord } from '../../../coordinator/versioning/index.js';
+import { CreatePipelineRequest, type Input } from '../../../proto/generated/pps.js';
+import { openQueue, type Queue } from '../../../queue/index.js';
+import type { EtcdServer } from '../../support/etcd.js';
+import type { NatsServer } from '../../support/nats.js';
+import { until } from '../../support/until.js';
+import { openVersioningStack, type VersioningStack } from '../../support/versioning.js';
+import { QueueWorker, type Code } from './queue-worker.js';
+
+const wait = { signal: NEVER };
+
+export interface Coordinator extends AsyncDisposable {
+  readonly scheduler: Scheduler;
+  readonly pipelines: Pipelines;
+  readonly queue: Queue;
+}
+
+export interface SchedulingStack extends AsyncDisposable {
+  readonly base: VersioningStack;
+  coordinator(o?: { replica?: string }): Promise<Coordinator>;
+  worker(at: Coordinator, o: { slots: number; code: Code; id?: string }): Promise<QueueWorker>;
+}
+
+let names = 0;
+
+export async function openSchedulingStack(
+  etcd: EtcdServer,
+  nats: NatsServer,
+  log: Log = silentLog,
+): Promise<SchedulingStack> {
+  const stack = new ResourceStack();
+  const base = stack.use(await openVersioningStack(etcd));
+  const { meta, storage, versioning } = base;
+  const clock = systemClock;
+  return {
+    base,
+    async coordinator({ replica = 'coordinator' } = {}) {
+      const own = new ResourceStack();
+      const queue = own.use(await openQueue({ servers: nats.url, name: replica, log, clock }));
+      const pipelines = own.use(
+        await openPipelines({ meta, storage, versioning, clock, log }, wait),
+      );
+      const deps = { meta, storage, versioning, queue, clock, log };
+      const scheduler = own.use(
+        await openScheduling({ ...deps, dataDir: replica, loadSpec: pipelines.loadSpec }, wait),
+      );
+      const close = (): Promise<void> => own[Symbol.asyncDispose]();
+      stack.defer(close);
+      return { scheduler, pipelines, queue, [Symbol.asyncDispose]: close };
+    },
+    async worker(at, { slots, code, id = `worker${(names += 1)}` }) {
+      const options = { id, slots, nats: nats.url, storage, code };
+      return stack.use(await QueueWorker.start(options, at.scheduler));
+    },
+    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+  };
+}
+
+export function none(): Input {
+  return { cross: [], union: [], join: [], group: [] };
+}
+
+export function pfs(repo: string, glob: string): Input {
+  const flags = { lazy: false, emptyFiles: false, joinOn: '', s3: false, groupBy: '' };
+  const pfsInput = { name: repo, repo, branch: 'master', commit: '', glob, ...flags };
+  return { ...none(), pfs: { ...pfsInput, outerJoin: false } };
+}
+
+/** Creates (or updates) a pipeline. */
+export async function pipeline(
+  at: Coordinator,
+  name: string,
+  input: Input,
+  more: Partial<CreatePipelineRequest> = {},
+): Promise<void> {
+  const request = CreatePipelineRequest.fromPartial({
+    pipeline: { name },
+    transform: { cmd: ['code'] },
+    parallelismSpec: { constant: 4, coefficient: 0 },
+    input,
+    ...more,
+  });
+  await at.pipelines.create(request, wait);
+}
+
+/** One finished commit with whole files. */
+export async function commit(
+  stack: SchedulingStack,
+  repo: string,
+  files: Readonly<Record<string, string>>,
+): Promise<CommitRecord> {
+  const run = await stack.base.put(files);
+  return stack.base.versioning.oneShot({ repo, name: 'master' }, [run], wait);
+}
+
+export async function remove(
+  stack: SchedulingStack,
+  repo: string,
+  path: string,
+): Promise<CommitRecord> {
+  const run = await stack.base.run([{ op: 'delete', path, seq: 0 }]);
+  return stack.base.versioning.oneShot({ repo, name: 'master' }, [run], wait);
+}
+
+/** Jobs of a pipeline, oldest first. */
+export async function jobs(stack: SchedulingStack, name: string): Promise<JobRecord[]> {
+  const { kvs } = await stack.base.meta.range(jobsOf(name), wait);
+  return kvs.map((kv) => JSON.parse(kv.value.toString()) as JobRecord);
+}
+
+/** The `count`-th job (from 1), once it has ended. */
+export async function ended(
+  stack: SchedulingStack,
+  name: string,
+  count: number,
+  timeoutMs = 30_000,
+): Promise<JobRecord> {
+  return until(
+    `job ${count} of ${name} to end`,
+    async () => {
+      const job = (await jobs(stack, name))[count - 1];
+      return job && isTerminal(job.state) ? job : undefined;
+    },
+    timeoutMs,
+  );
+}
+
+/** Path → text of every file in the output of a job. */
+export async function output(
+  stack: SchedulingStack,
+  job: JobRecord,
+): Promise<Record<string, string>> {
+  const { storage, versioning } = stack.base;
+  const record = await versioning.commit({ repo: job.outputRepo, id: job.outputCommit }, wait);
+  if (!record) throw new Error('the output commit is gone');
+  const root = await versioning.openTree(record, wait);
+  const files: Record<string, string> = {};
+  for await (const { path, node } of storage.trees.walk(root, '', wait)) {
+    if (node.type !== 'file') continue;
+    const parts: Buffer[] = [];
+    for await (const part of storage.read(node, wait)) parts.push(part);
+    files[path] = Buffer.concat(parts).toString();
+  }
+  return files;
+}
+
+export async function datums(at: Coordinator, job: JobRecord): Promise<DatumRow[]> {
+  const spec = { pipeline: job.pipeline, specCommit: job.specCommit };
+  const { input } = await at.pipelines.loadSpec(spec, wait);
+  const rows: DatumRow[] = [];
+  for await (const row of at.scheduler.listDatums(job, { ...wait, input })) rows.push(row);
+  return rows;
+}
+
+export async function logs(at: Coordinator, query: Partial<LogQuery>): Promise<string[]> {
+  const all = { filters: [], master: false, follow: false, tail: 0, sinceMs: 0, pipeline: '' };
+  const lines: string[] = [];
+  for await (const line of at.scheduler.readLogs({ ...all, ...query }, wait)) {
+    lines.push(line.message);
+  }
+  return lines;
+}
