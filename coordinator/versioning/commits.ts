@@ -70,19 +70,22 @@ export async function startCommitIn(
   content?: CommitContent,
 ): Promise<CommitRecord> {
   const branchName = input.branch ? { repo: input.repo, name: input.branch } : undefined;
-  if (branchName) checkBranchName(branchName.name);
+  if (branchName) {
+    checkBranchName(branchName.name);
+    scope.warm(branchName);
+  }
   await scope.needRepo(input.repo);
   const branch = branchName && (await scope.branch(branchName));
-  const parent = await findParent(scope, input, branch);
-  if (parent && parent.finished === undefined) {
-    throw stateConflict(`parent commit ${input.repo}@${parent.id} has not been finished`, {
-      fields: { repo: input.repo, commit: parent.id },
-    });
-  }
   const explicit = await resolveProvenance(scope, input.provenance ?? []);
   if (branch && isOutputBranch(branch) && !explicit.some((p) => p.repo === SPEC_REPO)) {
     throw stateConflict('cannot start a commit on an output branch', {
       fields: { ...branchName },
+    });
+  }
+  const parent = await findParent(scope, input, branch);
+  if (parent && parent.finished === undefined) {
+    throw stateConflict(`parent commit ${input.repo}@${parent.id} has not been finished`, {
+      fields: { repo: input.repo, commit: parent.id },
     });
   }
   const provenance = await closeProvenance(scope, explicit);

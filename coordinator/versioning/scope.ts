@@ -20,6 +20,7 @@ import {
   generationKey,
   openKey,
   repoKey,
+  SIZE_BRANCH,
   subvenanceKey,
   type BranchName,
   type BranchRecord,
@@ -37,7 +38,12 @@ export interface ScopeDeps {
   readonly cache: CommitCache;
   readonly clock: Clock;
   readonly ids: IdSource;
+  /** A branch as last seen by the watch: good enough to guess what will be read, for no more. */
+  readonly hint?: (name: BranchName) => BranchRecord | undefined;
 }
+
+/** Keys guessed at a time; one request carries 100. */
+const WARM_MAX = 90;
 
 const scopes = new WeakMap<MetaTxn, Scope>();
 
@@ -63,6 +69,21 @@ export class Scope implements RecordReader {
       scopes.set(t, scope);
     }
     return scope;
+  }
+
+  /**
+   * Asks at once for all that a commit on the branch is likely to read, so that it travels in one
+   * request. Reads nothing into the transaction's conditions.
+   */
+  warm(branch: BranchName): void {
+    const { hint } = this.deps;
+    const names = [branch, { repo: branch.repo, name: SIZE_BRANCH }];
+    for (const below of hint?.(branch)?.subvenance ?? []) {
+      names.push(below, ...(hint?.(below)?.provenance ?? []));
+    }
+    const keys = new Set([repoKey(branch.repo), ...names.slice(0, WARM_MAX).map(branchKey)]);
+    // A failed read shows itself again when its value is needed.
+    for (const key of keys) void this.t.peek(key).catch(() => undefined);
   }
 
   async repo(name: string): Promise<RepoRecord | undefined> {

@@ -43,6 +43,7 @@ import {
 import { KeyedQueue } from './keyed-queue.js';
 import { listCommits, type ListCommitsInput } from './list-commits.js';
 import {
+  branchKey,
   branchText,
   repoKey,
   SPEC_REPO,
@@ -107,6 +108,7 @@ export class Versioning implements AsyncDisposable {
       opens: new OpenCommits(deps),
       queue: new KeyedQueue(),
       wakeups: this.wakeups,
+      hint: (name) => this.branches.get(branchKey(name)),
     };
     const json = <T>(value: Buffer): T => JSON.parse(value.toString()) as T;
     this.openCommits = deps.meta.informer('open/', (value) => json<OpenRecord>(value));

@@ -172,6 +172,7 @@ export async function oneShot(
     return deps.meta.transact(
       async (t) => {
         const scope = Scope.of(t, deps);
+        scope.warm(branch);
         const current = await scope.branch(branch);
         const base = await oneShotBase(scope, branch, current?.head);
         const basis = base?.hash.toString('hex') ?? '';
