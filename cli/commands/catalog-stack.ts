@@ -79,7 +79,6 @@ export const stackCommands: readonly Command[] = [
       flag.uint('slots', 'datums run at once (default: the number of cores)'),
       flag.text('data-dir', 'where the worker keeps its cache', { value: 'DIR' }),
       flag.text('log-file', 'write the log here', { value: 'FILE' }),
-      flag.text('config', 'settings (JSON)', { value: 'FILE' }),
     ],
     load: async () => (await import('../stack/parts.js')).worker,
   },
