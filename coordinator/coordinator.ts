@@ -84,11 +84,12 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
       await openPipelines({ meta, storage, versioning, clock, log }, wait),
     );
     const scheduling = stack.use(
-      await openScheduling(
+      await openScheduler(
         {
           ...{ meta, storage, queue, versioning, log, clock },
           loadSpec: pipelines.loadSpec,
-          dataDir: config.dataDir,
+          replica: replicaName(config),
+          workerConfig: workerConfig(clusterId, config, secrets),
         },
         wait,
       ),
@@ -100,7 +101,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
         [
           service<PfsServer>(PfsService, { ...pfsHandlers({ versioning }), ...files }),
           service(ObjectAPIService, {}),
-          service(PpsService, ppsHandlers({ pipelines, versioning, scheduler: scheduling })),
+          service(PpsService, ppsHandlers({ pipelines, scheduling })),
           service(
             ClusterService,
             clusterHandlers({ scheduler: scheduling, clusterId, version: VERSION, parts }),
