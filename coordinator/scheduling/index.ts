@@ -1,10 +1,5 @@
 /** What the rest of the coordinator may use of scheduling. */
-export {
-  openScheduling,
-  Scheduler,
-  type RunningDatum,
-  type SchedulerOptions,
-} from './scheduler.js';
+export { openScheduler, Scheduler, type RunningDatum, type SchedulerOptions } from './scheduler.js';
 export type { DatumListOptions, DatumRow, DatumRowFile, DatumRowState } from './datum-list.js';
 export type { LogQuery } from './logs.js';
 export type { Joined } from './joins.js';

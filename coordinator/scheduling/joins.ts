@@ -30,6 +30,7 @@ export interface JoinDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly replica: string;
+  readonly config: WorkerConfig;
 }
 
 /** A worker joined to this coordinator. */
@@ -51,24 +52,21 @@ export class Joins {
   }
 
   /** Serves one Join stream. */
-  async *join(
-    requests: AsyncIterable<JoinRequest>,
-    { signal, config }: Wait & { readonly config: WorkerConfig },
-  ): AsyncGenerator<JoinEvent> {
+  async *join(requests: AsyncIterable<JoinRequest>, wait: Wait): AsyncGenerator<JoinEvent> {
     const iterator = requests[Symbol.asyncIterator]();
     const first = await iterator.next();
     const hello = first.done ? undefined : first.value.hello;
     if (!hello || hello.workerId === '') {
       throw invalidInput('the first message of Join must be `hello` with a worker id');
     }
-    using scope = childController(signal);
+    using scope = childController(wait.signal);
     const session = new Session(this.deps, hello, scope);
     this.#joined.set(hello.workerId, session.joined);
     this.deps.log.info({ worker: hello.workerId, slots: hello.slots }, 'worker joined');
     const reading = session.read(iterator);
     try {
-      yield { config };
-      yield* session.serve(config.leaseMs);
+      yield { config: this.deps.config };
+      yield* session.serve();
     } finally {
       scope.abort(unavailable('the worker has left'));
       await reading.catch(() => undefined);
@@ -120,11 +118,11 @@ class Session {
   }
 
   /** Registers the worker and answers its assignments whenever they change. */
-  async *serve(leaseMs: number): AsyncGenerator<JoinEvent> {
-    const { views, clock } = this.deps;
+  async *serve(): AsyncGenerator<JoinEvent> {
+    const { views, clock, config } = this.deps;
     const { signal } = this.scope;
     const stop = views.subscribe(() => this.#raise('look'));
-    const silence = this.#watchSilence(leaseMs).catch(() => undefined);
+    const silence = this.#watchSilence(config.leaseMs).catch(() => undefined);
     let told = '';
     try {
       for (;;) {

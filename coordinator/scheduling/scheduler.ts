@@ -2,18 +2,11 @@
  * Scheduling as the rest of the coordinator sees it: owns pipelines, runs their jobs, serves
  * workers, and answers questions about datums, logs and workers of jobs.
  */
-import { hostname } from 'node:os';
 import { newUuid } from '../../core/ids.js';
 import { ResourceStack } from '../../core/resource-stack.js';
-import { sha256Hex } from '../../core/sha256.js';
 import { cancelledBy } from '../../core/signals.js';
 import type { Input } from '../../proto/generated/pps.js';
-import type {
-  JoinEvent,
-  JoinRequest,
-  PartStatus,
-  WorkerConfig,
-} from '../../proto/generated/tusk.js';
+import type { JoinEvent, JoinRequest, WorkerConfig } from '../../proto/generated/tusk.js';
 import type { LogLine } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
 import type { InputCommit, JobRecord } from '../pipelines/model.js';
@@ -32,16 +25,17 @@ import { sortedManifestMaps } from './sorted-maps.js';
 import { Membership } from './membership.js';
 import type { OwnerRecord, WorkerRecord } from './model.js';
 import { Ownership } from './ownership.js';
-import { lookAtParts } from './parts.js';
 import { PipelineLoop } from './pipeline-loop.js';
 import { Views } from './views.js';
 
 export interface SchedulerOptions extends SchedulingDeps {
   /**
-   * Directory that is this coordinator's own, the same after a restart: a restarted one then takes
-   * its pipelines back at once.
+   * Name of this coordinator, the same after a restart (such as its address): a restarted one then
+   * takes its pipelines back at once. Never used by two processes at a time.
    */
-  readonly dataDir: string;
+  readonly replica: string;
+  /** What joining workers are told. */
+  readonly workerConfig: WorkerConfig;
 }
 
 /** One slot of a worker busy with a datum of a job. */
@@ -66,10 +60,9 @@ export class Scheduler implements AsyncDisposable {
   readonly #stop = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
 
-  /** @internal Use `openScheduling`. */
+  /** @internal Use `openScheduler`. */
   constructor(options: SchedulerOptions) {
-    const { meta, log, clock } = options;
-    const replica = sha256Hex(hostname(), '\0', options.dataDir).slice(0, 16);
+    const { meta, log, clock, replica } = options;
     this.views = new Views(meta);
     this.#deps = { ...options, maps: sortedManifestMaps(options.storage), views: this.views };
     const self: OwnerRecord = { replica, instance: newUuid() };
@@ -96,6 +89,7 @@ export class Scheduler implements AsyncDisposable {
     this.#joins = new Joins({
       ...{ meta, log, clock, replica, views: this.views },
       membership: this.#membership,
+      config: options.workerConfig,
     });
   }
 
@@ -107,17 +101,9 @@ export class Scheduler implements AsyncDisposable {
     this.#running = Promise.all([this.#membership.run(signal), this.#ownership.run(signal)]);
   }
 
-  /** Serves one worker's Join stream; `config` is what the worker is told first. */
-  join(
-    requests: AsyncIterable<JoinRequest>,
-    options: Wait & { readonly config: WorkerConfig },
-  ): AsyncIterable<JoinEvent> {
-    return this.#joins.join(requests, options);
-  }
-
-  /** How the servers that scheduling stands on are. */
-  parts(wait: Wait): Promise<PartStatus[]> {
-    return lookAtParts(this.#deps, wait);
+  /** Serves one worker's Join stream. */
+  join(requests: AsyncIterable<JoinRequest>, wait: Wait): AsyncIterable<JoinEvent> {
+    return this.#joins.join(requests, wait);
   }
 
   /** Every joined worker of the cluster. */
@@ -203,7 +189,7 @@ export class Scheduler implements AsyncDisposable {
 }
 
 /** Starts scheduling; disposing it gives every pipeline back. */
-export async function openScheduling(options: SchedulerOptions, wait: Wait): Promise<Scheduler> {
+export async function openScheduler(options: SchedulerOptions, wait: Wait): Promise<Scheduler> {
   await using stack = new ResourceStack();
   const scheduler = stack.use(new Scheduler(options));
   await scheduler.start(wait);

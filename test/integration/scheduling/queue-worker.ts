@@ -107,11 +107,7 @@ export class QueueWorker implements AsyncDisposable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        const config = {
-          ...{ clusterId: 'test', natsUrl: this.options.nats, storeUrl: '' },
-          ...{ s3AccessKey: '', s3SecretKey: '', leaseMs: 15_000 },
-        };
-        for await (const event of scheduler.join(this.#requests(), { signal, config })) {
+        for await (const event of scheduler.join(this.#requests(), { signal })) {
           if (event.assignments) this.#assign(event.assignments.pipelines);
         }
       } catch {

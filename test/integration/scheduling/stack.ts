@@ -11,7 +11,7 @@ import {
   type Pipelines,
 } from '../../../coordinator/pipelines/index.js';
 import {
-  openScheduling,
+  openScheduler,
   type DatumRow,
   type LogQuery,
   type Scheduler,
@@ -58,9 +58,13 @@ export async function openSchedulingStack(
       const pipelines = own.use(
         await openPipelines({ meta, storage, versioning, clock, log }, wait),
       );
+      const workerConfig = {
+        ...{ clusterId: 'test', natsUrl: nats.url, storeUrl: '' },
+        ...{ s3AccessKey: '', s3SecretKey: '', leaseMs: 15_000 },
+      };
       const deps = { meta, storage, versioning, queue, clock, log };
       const scheduler = own.use(
-        await openScheduling({ ...deps, dataDir: replica, loadSpec: pipelines.loadSpec }, wait),
+        await openScheduler({ ...deps, replica, loadSpec: pipelines.loadSpec, workerConfig }, wait),
       );
       const close = (): Promise<void> => own[Symbol.asyncDispose]();
       stack.defer(close);
