@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from 'node:events';
 import {
+  castGrpcError,
   Etcd3,
   type IOptions,
   type IRequestOp,
@@ -211,7 +212,7 @@ export class EtcdClient {
 
   /** The AppError for an error of a raw stream. */
   translate(error: unknown): unknown {
-    return fromEtcd(error, this.endpoints);
+    return fromEtcd(error instanceof Error ? castGrpcError(error) : error, this.endpoints);
   }
 
   close(): void {

@@ -14,7 +14,7 @@ import { cancelled, messageOf, unavailable } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import { backoffMs } from '../../core/retry.js';
 import { abortable, addAbortListener } from '../../core/signals.js';
-import type { EtcdClient } from './etcd-client.js';
+import type { EtcdClient, RawStream } from './etcd-client.js';
 import type { KV } from './kv.js';
 import type { Reader } from './reader.js';
 
@@ -189,44 +189,51 @@ export class Informer<T> implements AsyncDisposable {
   async #watch(signal: AbortSignal): Promise<never> {
     const stream = await this.#deps.client.watch(this.prefix, this.#revision + 1);
     try {
-      return await abortable(
-        new Promise<never>((_resolve, reject) => {
-          let parts: IWatchResponse[] = [];
-          stream.on('error', (error) => reject(this.#deps.client.translate(error) as Error));
-          stream.on('end', () => reject(unavailable('etcd ended the watch')));
-          stream.on('data', (response) => {
-            if (response.canceled) {
-              const why = response.cancel_reason || `compacted at ${response.compact_revision}`;
-              reject(unavailable(`etcd cancelled the watch: ${why}`));
-              return;
-            }
-            this.#live = true;
-            parts.push(response);
-            if (response.fragment) return;
-            const whole = parts;
-            parts = [];
-            this.#events(whole);
-          });
-        }),
-        signal,
-      );
+      const broken = this.#follow(stream);
+      broken.catch(() => undefined);
+      return await abortable(broken, signal);
     } finally {
       stream.cancel();
     }
   }
 
+  /** Applies what the stream brings; rejects when it breaks. */
+  async #follow(stream: RawStream<unknown, IWatchResponse>): Promise<never> {
+    return new Promise<never>((_resolve, reject) => {
+      let parts: IWatchResponse[] = [];
+      stream.on('error', (error) => reject(this.#deps.client.translate(error) as Error));
+      stream.on('end', () => reject(unavailable('etcd ended the watch')));
+      stream.on('data', (response) => {
+        if (response.canceled) {
+          const why = response.cancel_reason || `compacted at ${response.compact_revision}`;
+          reject(unavailable(`etcd cancelled the watch: ${why}`));
+          return;
+        }
+        this.#live = true;
+        parts.push(response);
+        if (response.fragment) return;
+        const whole = parts;
+        parts = [];
+        this.#events(whole);
+      });
+    });
+  }
+
   #events(responses: readonly IWatchResponse[]): void {
     const changes: Change<T>[] = [];
+    let newest = this.#revision;
     for (const response of responses) {
       for (const event of response.events) {
         const kv = this.#deps.client.keys.decode(event.kv);
         if (kv.modRevision <= this.#revision) continue;
-        if (event.type === 'Put' || String(event.type) === 'PUT') this.#apply(kv, changes);
+        newest = Math.max(newest, kv.modRevision);
+        if (event.type === 'Put') this.#apply(kv, changes);
         else this.#drop(kv.key, changes);
       }
     }
-    const last = responses.at(-1);
-    if (last) this.#revision = Math.max(this.#revision, Number(last.header.revision));
+    // Only events count: the header of the answer to a new watch may already be ahead of events
+    // that are still to come.
+    this.#revision = newest;
     if (changes.length > 0) this.#publish(changes);
   }
 

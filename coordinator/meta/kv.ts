@@ -1,5 +1,5 @@
 /** What the metadata store speaks: keys are text, values bytes, revisions numbers (below 2^53). */
-import type { IKeyValue, IRangeResponse, IRequestOp } from 'etcd3';
+import type { ICompare, IKeyValue, IRangeResponse, IRequestOp } from 'etcd3';
 
 export interface KV {
   readonly key: string;
@@ -116,29 +116,29 @@ export class KeySpace {
     };
   }
 
-  encodeCompare(compare: Compare): Record<string, unknown> {
+  encodeCompare(compare: Compare): ICompare {
     if ('prefix' in compare) {
       return {
         key: this.encode(compare.prefix),
         range_end: this.encodeEnd(prefixEnd(compare.prefix)),
-        target: 'MOD',
-        result: 'LESS',
+        target: 'Mod',
+        result: 'Less',
         mod_revision: compare.notModifiedAfter + 1,
       };
     }
     const key = this.encode(compare.key);
     if ('modRevision' in compare) {
-      return { key, target: 'MOD', result: 'EQUAL', mod_revision: compare.modRevision };
+      return { key, target: 'Mod', result: 'Equal', mod_revision: compare.modRevision };
     }
     if ('createRevision' in compare) {
-      return { key, target: 'CREATE', result: 'EQUAL', create_revision: compare.createRevision };
+      return { key, target: 'Create', result: 'Equal', create_revision: compare.createRevision };
     }
     if ('exists' in compare) {
-      const result = compare.exists ? 'GREATER' : 'EQUAL';
-      return { key, target: 'CREATE', result, create_revision: 0 };
+      const result = compare.exists ? 'Greater' : 'Equal';
+      return { key, target: 'Create', result, create_revision: 0 };
     }
-    if ('lease' in compare) return { key, target: 'LEASE', result: 'EQUAL', lease: compare.lease };
+    if ('lease' in compare) return { key, target: 'Lease', result: 'Equal', lease: compare.lease };
     const value = typeof compare.value === 'string' ? Buffer.from(compare.value) : compare.value;
-    return { key, target: 'VALUE', result: 'EQUAL', value };
+    return { key, target: 'Value', result: 'Equal', value };
   }
 }
