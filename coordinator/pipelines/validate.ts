@@ -267,6 +267,9 @@ export function checkSupported(request: CreatePipelineRequest): void {
   if (request.service) refuse('service', 'start the program by hand and read the output repo');
   if (request.egress) refuse('egress', 'copy results out with `get file -r` after `flush job`');
   if (request.s3Out) refuse('s3_out', 'let the code write files to /pfs/out');
+  if (!request.spout && (request.transform?.cmd.length ?? 0) === 0) {
+    refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
+  }
   if (request.specCommit) refuse('spec_commit', 'create the pipeline from its spec file');
   if ((request.transform?.secrets.length ?? 0) > 0) {
     refuse('transform.secrets', 'pass values in transform.env');
