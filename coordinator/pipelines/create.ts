@@ -2,7 +2,7 @@
  * Creating and updating a pipeline: one transaction over the spec commit, the record, the output
  * repo and its branch, so that a pipeline exists whole or not at all.
  */
-import { alreadyExists, invalidInput } from '../../core/errors.js';
+import { alreadyExists, codeOf, invalidInput } from '../../core/errors.js';
 import { newUuid } from '../../core/ids.js';
 import type { CreatePipelineRequest, PipelineInfo } from '../../proto/generated/pps.js';
 import type { Wait } from '../../storage/types.js';
@@ -110,8 +110,7 @@ async function updateIn(
 ): Promise<PipelineRecord> {
   const { before, info, reprocess } = change;
   const { name } = before;
-  const old = await deps.specs.load({ pipeline: name, specCommit: before.specCommit }, wait);
-  if (old.enableStats && !info.enableStats) {
+  if (!info.enableStats && (await hadStats(deps, before, wait))) {
     throw invalidInput(`pipeline ${name} update error: cannot disable stats`);
   }
   await ensureOutputRepoIn(scope, name);
@@ -139,6 +138,18 @@ async function updateIn(
     },
   );
   return record;
+}
+
+/** A spec that can not be read must not stand in the way of a new one. */
+async function hadStats(deps: PipelineDeps, before: PipelineRecord, wait: Wait): Promise<boolean> {
+  try {
+    const spec = { pipeline: before.name, specCommit: before.specCommit };
+    return (await deps.specs.load(spec, wait)).enableStats;
+  } catch (error) {
+    const lost = codeOf(error) === 'NOT_FOUND' || codeOf(error) === 'CORRUPT_DATA';
+    if (!lost) throw error;
+    return false;
+  }
 }
 
 /** The part of a record that a spec decides. */

@@ -1,6 +1,5 @@
 /** What the rest of the coordinator may use of pipelines. */
 export { openPipelines, Pipelines, type PipelinesOptions } from './pipelines.js';
-export { removeJobOfCommitIn } from './end-jobs.js';
 export {
   toDatumState,
   toJobInfo,

@@ -22,7 +22,7 @@ import type { Versioning } from '../versioning/index.js';
 import { Wakeups } from '../versioning/wakeups.js';
 import { createPipeline } from './create.js';
 import { deleteAllPipelines, deletePipelines } from './delete.js';
-import { deleteJob, stopJob } from './end-jobs.js';
+import { deleteJob, removeJobOfCommitIn, stopJob } from './end-jobs.js';
 import { flushJobs, getJob, inspectJob, listJobs, type JobDeps } from './jobs.js';
 import { getRecord, inspectPipeline, listPipelines } from './list.js';
 import { RUNNING_JOBS, type JobRecord, type PipelineRecord } from './model.js';
@@ -58,6 +58,11 @@ export class Pipelines implements AsyncDisposable {
   constructor(options: PipelinesOptions) {
     const wakeups = new Wakeups();
     this.#deps = { ...options, specs: new SpecStore(options), wakeups };
+    const { versioning } = options;
+    versioning.whenDeletedIn = async (t, commits) => {
+      const scope = versioning.scope(t);
+      for (const commit of commits) await removeJobOfCommitIn(scope, commit);
+    };
     this.#running = options.meta.informer(RUNNING_JOBS, () => true as const);
     this.#stop = this.#running.subscribe((changes) => {
       // No changes: the watch started over, and something may have come and gone unseen.

@@ -284,6 +284,14 @@ describe('ending', () => {
     expect((await failure(pipelines.stopJob(job.id, wait))).code).toBe('NOT_FOUND');
   });
 
+  it('happens to jobs whose input commit is deleted', async () => {
+    const commit = await put('/a');
+    const job = await begin();
+    await stack.versioning.deleteCommit({ repo: 'in', id: commit }, wait);
+    expect(await list({ history: -1 })).toEqual([]);
+    expect((await failure(inspect({ job: { id: job.id } }))).code).toBe('NOT_FOUND');
+  });
+
   it('of the pipeline takes its jobs along', async () => {
     await put('/a');
     const job = await begin();
