@@ -8,7 +8,7 @@ import type { Wait } from '../../storage/types.js';
 import type { InfoDeps } from './info.js';
 import { commitsPrefix, type CommitName, type CommitRecord } from './model.js';
 import { Records, resolveRef } from './records.js';
-import { noHead, type CommitRef } from './refs.js';
+import { noHead, parseRef, type CommitRef } from './refs.js';
 
 export interface ListCommitsInput {
   /** Empty: all repos. */
@@ -58,7 +58,7 @@ async function* lineage(
   try {
     start = (await resolveRef(read, to)).commit;
   } catch (error) {
-    const text = noHead({ repo: to.repo, name: to.id }).message;
+    const text = noHead({ repo: to.repo, name: parseRef(to.id).base }).message;
     if (codeOf(error) === 'NOT_FOUND' && messageOf(error) === text) return;
     throw error;
   }

@@ -10,7 +10,7 @@
  */
 import { codeOf, notFound, stateConflict } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
-import { NEVER } from '../../core/signals.js';
+import { cancelledBy } from '../../core/signals.js';
 import { ordinalOf } from '../../core/ids.js';
 import {
   decodeNode,
@@ -54,6 +54,9 @@ interface Built {
   readonly tree: DirNode;
 }
 
+/** Reads the tree an open commit started from. */
+export type BaseReader = (wait: Wait) => Promise<DirNode | undefined>;
+
 interface Deps {
   readonly meta: Meta;
   readonly storage: Storage;
@@ -66,10 +69,11 @@ const CHECKPOINT_AFTER = 64;
 const BATCH = 64;
 const BUILT_MAX = 256;
 
-export class OpenCommits {
+export class OpenCommits implements AsyncDisposable {
   readonly #built = new Map<string, Built>();
   readonly #counts = new Map<string, number>();
   readonly #checkpoints = new Map<string, Promise<void>>();
+  readonly #stop = new AbortController();
 
   constructor(readonly deps: Deps) {}
 
@@ -180,7 +184,7 @@ export class OpenCommits {
   }
 
   /** Counts a registered call; every so often builds a checkpoint in the background. */
-  noteRegistered(commit: CommitName, base: () => Promise<DirNode | undefined>): void {
+  noteRegistered(commit: CommitName, base: BaseReader): void {
     const key = commitKey(commit);
     const count = (this.#counts.get(key) ?? 0) + 1;
     this.#counts.delete(key);
@@ -191,7 +195,7 @@ export class OpenCommits {
       return;
     }
     if (this.#checkpoints.has(key)) return;
-    const work = this.checkpoint(commit, base, { signal: NEVER })
+    const work = this.checkpoint(commit, base, { signal: this.#stop.signal })
       .catch((error: unknown) => {
         // Not needed for anything but speed: finishing builds what is missing.
         this.deps.log.debug({ err: error, ...commit }, 'checkpoint not made');
@@ -201,14 +205,10 @@ export class OpenCommits {
   }
 
   /** Builds all registered runs into a checkpoint (O3). */
-  async checkpoint(
-    commit: CommitName,
-    base: () => Promise<DirNode | undefined>,
-    wait: Wait,
-  ): Promise<void> {
+  async checkpoint(commit: CommitName, base: BaseReader, wait: Wait): Promise<void> {
     const snapshot = await this.snapshot(commit, wait);
     if (!snapshot || snapshot.keys.length === 0) return;
-    const tree = await this.build(commit, snapshot, await base(), wait);
+    const tree = await this.build(commit, snapshot, await base(wait), wait);
     await this.deps.meta.transact(
       async (t) => {
         const open = await t.get(openKey(commit));
@@ -233,8 +233,9 @@ export class OpenCommits {
     this.#counts.delete(commitKey(commit));
   }
 
-  /** Waits for background checkpoints. */
-  async idle(): Promise<void> {
+  /** Stops background checkpoints and waits for their end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(cancelledBy('the end of versioning'));
     await Promise.all(this.#checkpoints.values());
   }
 }

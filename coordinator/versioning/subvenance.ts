@@ -63,16 +63,14 @@ function nameOfKey(key: string): CommitName {
 }
 
 /**
- * Groups downstream commits into ranges: in order of creation, a commit extends the range that ends
- * at its parent or starts a new one.
+ * Groups downstream commits into ranges: parents before children, a commit extends the range that
+ * ends at its parent or starts a new one.
  */
 export function toRanges(commits: readonly CommitRecord[]): CommitRange[] {
-  const ordered = [...commits].sort((a, b) => (orderText(a) < orderText(b) ? -1 : 1));
   const ranges: CommitRange[] = [];
   const byUpper = new Map<string, number>();
-  for (const commit of ordered) {
-    const parent =
-      commit.parent === undefined ? undefined : commitKey({ repo: commit.repo, id: commit.parent });
+  for (const commit of parentsFirst(commits)) {
+    const parent = parentKey(commit);
     const at = parent === undefined ? undefined : byUpper.get(parent);
     if (at === undefined || parent === undefined) {
       byUpper.set(commitKey(commit), ranges.length);
@@ -86,8 +84,29 @@ export function toRanges(commits: readonly CommitRecord[]): CommitRange[] {
   return ranges;
 }
 
-/** Parents before children even when clocks of two coordinators differ is not promised here. */
-const orderText = (commit: CommitRecord): string => `${commit.id}`;
+/** By id, which is about the order of creation, but never a child before its parent. */
+function parentsFirst(commits: readonly CommitRecord[]): CommitRecord[] {
+  const left = new Map<string, CommitRecord>();
+  for (const commit of [...commits].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+    left.set(commitKey(commit), commit);
+  }
+  const ordered: CommitRecord[] = [];
+  for (const commit of left.values()) {
+    const lineage: CommitRecord[] = [];
+    for (let next: CommitRecord | undefined = commit; next;) {
+      left.delete(commitKey(next));
+      lineage.push(next);
+      const parent = parentKey(next);
+      next = parent === undefined ? undefined : left.get(parent);
+    }
+    ordered.push(...lineage.reverse());
+  }
+  return ordered;
+}
+
+function parentKey({ repo, parent }: CommitRecord): string | undefined {
+  return parent === undefined ? undefined : commitKey({ repo, id: parent });
+}
 
 /**
  * Reverse-provenance keys that name commits of a repo about to be deleted, without those that still

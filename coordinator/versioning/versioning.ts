@@ -96,6 +96,8 @@ export class Versioning implements AsyncDisposable {
   readonly openCommits: Informer<OpenRecord>;
   readonly branches: Informer<BranchRecord>;
   readonly wakeups = new Wakeups();
+  /** Part of every transaction that deletes commits: what others keep about them goes too. */
+  whenDeletedIn: ((t: MetaTxn, commits: readonly CommitName[]) => Promise<void>) | undefined;
   readonly #generations: Informer<number>;
   readonly #deps: WriteDeps & { wakeups: Wakeups; log: Log };
   readonly #stops: (() => void)[] = [];
@@ -128,7 +130,7 @@ export class Versioning implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop();
-    await this.#deps.opens.idle();
+    await this.#deps.opens[Symbol.asyncDispose]();
     const informers = [this.openCommits, this.branches, this.#generations];
     await Promise.all(informers.map((informer) => informer[Symbol.asyncDispose]()));
   }
@@ -194,7 +196,9 @@ export class Versioning implements AsyncDisposable {
   async deleteCommitIn(t: MetaTxn, ref: CommitRef): Promise<CommitName[]> {
     const scope = this.scope(t);
     const { commit } = await resolveRef(scope, ref);
-    return deleteCommitIn(scope, (await scope.commitForUpdate(commit)) ?? commit);
+    const gone = await deleteCommitIn(scope, (await scope.commitForUpdate(commit)) ?? commit);
+    await this.whenDeletedIn?.(t, gone);
+    return gone;
   }
 
   /** Makes the automatic commits that follow from everything done in the transaction so far. */

@@ -151,7 +151,7 @@ export async function registerRuns(
 ): Promise<void> {
   await deps.queue.settled(commitKey(commit), wait);
   await deps.opens.register(commit, runs, requestId, wait);
-  deps.opens.noteRegistered(commit, () => baseTree(new Records(deps, wait), commit));
+  deps.opens.noteRegistered(commit, (own) => baseTree(new Records(deps, own), commit));
 }
 
 /**
