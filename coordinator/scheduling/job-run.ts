@@ -22,11 +22,11 @@ import { fenced, type Fence, type OwnerDeps } from './deps.js';
 import { enumerate, type DatumList } from './enumerate.js';
 import { failedInputs, failureReason } from './failure.js';
 import { durationMs } from './job-spec.js';
-import { JobEnded, JobWatch } from './job-watch.js';
+import { JobEnded, JobFailed, JobWatch } from './job-watch.js';
 import { buildManifest } from './manifest.js';
 import { MasterLog } from './master-log.js';
 import { mergeDeps } from './merge-deps.js';
-import { mergeOutputs } from './merge.js';
+import { mergeOutputs, type Merged } from './merge.js';
 import { historyKey, type JobPlan, type ManifestHeader, type ManifestHistory } from './model.js';
 import { endKilled, endWithFailure, endWithSuccess, pointerOf, type Ending } from './outcome.js';
 import { entriesOf, makePlan } from './plan.js';
@@ -107,10 +107,13 @@ export class JobRun {
       await this.#phases(info, inner);
     } catch (error) {
       if (wait.signal.aborted) throw error;
-      const ended = endedBy(error, scope.signal) ?? (await this.#movedOn(error, wait));
+      const failed = error instanceof JobFailed;
+      const ended =
+        endedBy(error, scope.signal) ?? (failed ? undefined : await this.#movedOn(error, wait));
       if (ended) await this.#killed(ended, wait);
       // Comes from the data or the spec: trying again gives the same.
-      else if (codeOf(error) === 'INVALID_INPUT') await this.#failed(messageOf(error), wait);
+      else if (failed || codeOf(error) === 'INVALID_INPUT')
+        await this.#failed(messageOf(error), wait);
       else throw await this.#delayed(error, wait);
     } finally {
       unhook();
@@ -198,18 +201,7 @@ export class JobRun {
     const { deps } = this;
     const startMs = deps.clock.monotonicMs();
     const { header, base } = ending;
-    const merged = await mergeOutputs(
-      mergeDeps(deps, ordinalOf(this.#job.outputCommit)),
-      {
-        job: this.#job.id,
-        map: header.map,
-        ...(base?.output === undefined
-          ? {}
-          : { base: { header: base, output: rootOf(base.output) } }),
-        indexes: (inner) => this.#indexes(info, inner),
-      },
-      wait,
-    );
+    const merged = await this.#merged(info, header, base, wait);
     const durationMs = Math.round(deps.clock.monotonicMs() - startMs);
     this.log.info({ how: merged.how, durationMs, files: merged.root.files }, 'outputs merged');
     this.master.write(
@@ -219,6 +211,32 @@ export class JobRun {
     await this.#end({ header: { ...header, output } }, collector, (final) =>
       endWithSuccess(deps, final, { root: merged.root }, wait),
     );
+  }
+
+  async #merged(
+    info: PipelineInfo,
+    header: ManifestHeader,
+    base: ManifestHeader | undefined,
+    wait: Wait,
+  ): Promise<Merged> {
+    const from =
+      base?.output === undefined ? {} : { base: { header: base, output: rootOf(base.output) } };
+    try {
+      return await mergeOutputs(
+        mergeDeps(this.deps, ordinalOf(this.#job.outputCommit)),
+        {
+          job: this.#job.id,
+          map: header.map,
+          ...from,
+          indexes: (inner) => this.#indexes(info, inner),
+        },
+        wait,
+      );
+    } catch (error) {
+      // Outputs that do not fit together: merging again gives the same.
+      if (codeOf(error) === 'STATE_CONFLICT') throw new JobFailed(messageOf(error), error);
+      throw error;
+    }
   }
 
   async #end(

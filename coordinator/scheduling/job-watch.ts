@@ -15,6 +15,14 @@ export class JobEnded extends Error {
   }
 }
 
+/** The job can not succeed, whatever is tried; the message becomes its reason. */
+export class JobFailed extends Error {
+  override readonly name = 'JobFailed';
+  constructor(reason: string, cause: unknown) {
+    super(reason, { cause });
+  }
+}
+
 export class JobWatch implements Disposable {
   readonly #controller = new AbortController();
   readonly #stop: () => void;

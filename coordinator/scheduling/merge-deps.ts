@@ -1,6 +1,5 @@
 /** The merge over real trees. Heavy applies run in the tree thread. */
-import type { Storage } from '../../storage/index.js';
-import { readRun, runFromText } from '../../storage/index.js';
+import { isSharedEntry, runFromText, type Storage } from '../../storage/index.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { MergeDeps, RunPart } from './merge.js';
 
@@ -9,20 +8,22 @@ export function mergeDeps(
   deps: { readonly storage: Storage; readonly maps: ManifestMaps },
   ordinal: number,
 ): MergeDeps {
-  const { storage, maps } = deps;
+  const { trees } = deps.storage;
   const inputs = (parts: readonly RunPart[]) =>
     parts.map(({ run, select }) => ({ run: runFromText(run), select }));
   return {
-    maps,
-    lookup: (root, path, wait) => storage.trees.lookup(root, path, wait),
-    readRun: (run, wait) => readRun(storage, runFromText(run), wait),
-    remove: (root, parts, wait) =>
-      storage.trees.apply(
-        root,
-        inputs(parts).map((part) => ({ ...part, subtract: true })),
-        { ...wait, ordinal, mode: 'merge' },
-      ),
-    merge: (base, parts, wait) =>
-      storage.trees.apply(base, inputs(parts), { ...wait, ordinal, mode: 'merge' }),
+    maps: deps.maps,
+    update: async (base, { removed, added }, wait) => {
+      const taken = inputs(removed).map((part) => ({ ...part, subtract: true }));
+      try {
+        const options = { ...wait, ordinal, mode: 'merge' } as const;
+        return await trees.apply(base, [...taken, ...inputs(added)], options);
+      } catch (error) {
+        if (isSharedEntry(error)) return undefined;
+        throw error;
+      }
+    },
+    merge: (parts, wait) =>
+      trees.apply(undefined, inputs(parts), { ...wait, ordinal, mode: 'merge' }),
   };
 }

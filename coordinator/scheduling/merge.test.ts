@@ -1,172 +1,138 @@
 import { describe, expect, it } from 'vitest';
 import { sha256 } from '../../core/sha256.js';
-import type { DirNode, FileNode, RunOp, TreeNode } from '../../storage/types.js';
+import type { DirNode } from '../../storage/types.js';
 import type { ManifestMaps, MapDifference } from './manifest-maps.js';
-import { findDelta, mergeOutputs, type MergeDeps, type RunPart } from './merge.js';
+import { mergeOutputs, type Merged, type MergeDeps, type RunPart } from './merge.js';
 import type { ManifestHeader } from './model.js';
 import { encodeRecord, type DatumRecord } from './record.js';
 
 const wait = { signal: new AbortController().signal };
 const OLD = '0190a0b0c0d04abc8def0123456789ab';
 const NOW = '0190ffffffff4abc8def0123456789ab';
-const ROOT = { type: 'dir', files: 1 } as unknown as DirNode;
+const ROOT = { type: 'dir' } as unknown as DirNode;
 
-/** A world of datums that each wrote some paths; a run is named by what is in it. */
-class World {
-  readonly #runs = new Map<string, RunOp[]>();
-  readonly #output = new Map<string, TreeNode>();
-  readonly calls: { how: 'remove' | 'merge'; parts: readonly RunPart[] }[] = [];
-  hasMkdir = false;
+type Change = readonly [before: DatumRecord | undefined, now: DatumRecord | undefined];
 
-  /** Record of a datum that ran in `job` and wrote `ops`. */
-  datum(job: string, seq: number, ops: readonly (string | RunOp)[]): DatumRecord {
-    const run = `run/0/${sha256(`${job}${seq}`).toString('hex')}/9`;
-    this.#runs.set(
-      run,
-      ops.map((op) => (typeof op === 'string' ? append(op, seq) : { ...op, seq })),
-    );
-    const stats = { downloadMs: 0, processMs: 0, uploadMs: 0, downloadBytes: 0, uploadBytes: 0 };
-    const base = { id: sha256(`${job}${seq}`), state: 'success' as const, job, task: seq, seq };
-    return { ...base, outputs: ops.length, tries: 1, ...stats, run };
-  }
-
-  has(path: string, more: Partial<FileNode> = {}): void {
-    this.#output.set(path, { ...file(path), ...more });
-  }
-
-  deps(
-    changes: readonly (readonly [DatumRecord | undefined, DatumRecord | undefined])[],
-    live: readonly DatumRecord[] = [],
-  ): MergeDeps {
-    const maps: Partial<ManifestMaps> = {
-      async *diff(): AsyncGenerator<MapDifference> {
-        for (const [a, b] of changes) {
-          yield {
-            key: Buffer.from('k'),
-            ...(a ? { a: encodeRecord(a) } : {}),
-            ...(b ? { b: encodeRecord(b) } : {}),
-          };
-        }
-      },
-      async *scan() {
-        for (const [i, record] of live.entries()) {
-          yield { key: Buffer.from([i]), value: encodeRecord(record) };
-        }
-      },
-    };
-    return {
-      maps: maps as ManifestMaps,
-      lookup: async (_root, path) => this.#output.get(path),
-      readRun: (run) => each(this.#runs.get(run) ?? []),
-      remove: async (root, parts) => this.#call('remove', parts, root),
-      merge: async (base, parts) => this.#call('merge', parts, base ?? ROOT),
-    };
-  }
-
-  input(indexes: ReadonlyMap<string, number> = new Map()) {
-    const header = { map: 'before', hasMkdir: this.hasMkdir } as ManifestHeader;
-    return {
-      job: NOW,
-      map: 'after',
-      base: { header, output: ROOT },
-      indexes: async () => indexes,
-    };
-  }
-
-  #call(how: 'remove' | 'merge', parts: readonly RunPart[], root: DirNode): DirNode {
-    this.calls.push({ how, parts });
-    return root;
-  }
+function datum(job: string, seq: number, more: Partial<DatumRecord> = {}): DatumRecord {
+  const run = `run/0/${sha256(`${job}${seq}`).toString('hex')}/9`;
+  const stats = { downloadMs: 0, processMs: 0, uploadMs: 0, downloadBytes: 0, uploadBytes: 0 };
+  const base = { id: sha256(`${job}${seq}`), state: 'success' as const, job, task: seq, seq };
+  return { ...base, outputs: 1, tries: 1, ...stats, run, ...more };
 }
 
-function file(path: string): FileNode {
-  return { type: 'file', size: 1, hash: sha256(path), pieces: [], changed: 0 };
+interface Call {
+  readonly how: 'update' | 'merge';
+  /** Pairs of old and new index, per part. */
+  readonly removed: number[][][];
+  readonly added: number[][][];
 }
 
-function append(path: string, seq: number): RunOp {
-  return { op: 'append', path, seq, content: { size: 1, hash: sha256(path), pieces: [] } };
+interface World {
+  readonly changes: readonly Change[];
+  /** The whole manifest; keys are a, b, c … */
+  readonly live?: readonly DatumRecord[];
+  readonly hasMkdir?: boolean;
+  /** Storage finds that a path has several authors. */
+  readonly shared?: boolean;
+  readonly indexes?: Readonly<Record<string, number>>;
+  readonly base?: false;
 }
 
-async function* each<T>(list: readonly T[]): AsyncGenerator<T> {
-  yield* list;
+async function merge(world: World): Promise<{ merged: Merged; calls: Call[] }> {
+  const calls: Call[] = [];
+  const pairs = (parts: readonly RunPart[]): number[][][] =>
+    parts.map(({ select }) => [...select].map(([from, to]) => [from, to]));
+  const keyOf = (index: number): Buffer => Buffer.from([97 + index]);
+  const maps: Partial<ManifestMaps> = {
+    async *diff(): AsyncGenerator<MapDifference> {
+      for (const [index, [a, b]] of world.changes.entries()) {
+        const before = a ? { a: encodeRecord(a) } : {};
+        yield { key: keyOf(index), ...before, ...(b ? { b: encodeRecord(b) } : {}) };
+      }
+    },
+    async *scan() {
+      for (const [index, record] of (world.live ?? []).entries()) {
+        yield { key: keyOf(index), value: encodeRecord(record) };
+      }
+    },
+  };
+  const deps: MergeDeps = {
+    maps: maps as ManifestMaps,
+    update: async (base, { removed, added }) => {
+      calls.push({ how: 'update', removed: pairs(removed), added: pairs(added) });
+      return world.shared ? undefined : base;
+    },
+    merge: async (parts) => {
+      calls.push({ how: 'merge', removed: [], added: pairs(parts) });
+      return ROOT;
+    },
+  };
+  const header = { map: 'before', hasMkdir: world.hasMkdir ?? false } as ManifestHeader;
+  const input = {
+    job: NOW,
+    map: 'after',
+    ...(world.base === false ? {} : { base: { header, output: ROOT } }),
+    indexes: async () => new Map(Object.entries(world.indexes ?? {})),
+  };
+  return { merged: await mergeOutputs(deps, input, wait), calls };
 }
 
-async function how(
-  world: World,
-  changes: readonly (readonly [DatumRecord | undefined, DatumRecord | undefined])[],
-): Promise<'incremental' | 'full'> {
-  const input = world.input();
-  const delta = await findDelta(world.deps(changes), input, input.base, wait);
-  return delta ? 'incremental' : 'full';
-}
-
-describe('incremental merge', () => {
-  it('adds a datum whose paths are new', async () => {
-    const world = new World();
-    world.has('/old');
-    expect(await how(world, [[undefined, world.datum(NOW, 0, ['/new'])]])).toBe('incremental');
-  });
-
-  it('takes out the files of a vanished datum', async () => {
-    const world = new World();
-    world.has('/gone');
-    expect(await how(world, [[world.datum(OLD, 0, ['/gone']), undefined]])).toBe('incremental');
-  });
-
-  it('replaces the files of a changed datum', async () => {
-    const world = new World();
-    world.has('/same');
-    const change = [world.datum(OLD, 0, ['/same']), world.datum(NOW, 0, ['/same'])] as const;
-    expect(await how(world, [change])).toBe('incremental');
-  });
-
-  it('merges anew when a new datum writes a path that stays', async () => {
-    const world = new World();
-    world.has('/both');
-    expect(await how(world, [[undefined, world.datum(NOW, 0, ['/both'])]])).toBe('full');
-  });
-
-  it('merges anew when a vanished datum shared a path', async () => {
-    const world = new World();
-    world.has('/both', { shared: true });
-    expect(await how(world, [[world.datum(OLD, 0, ['/both']), undefined]])).toBe('full');
-  });
-
-  it('merges anew when a vanished output is a directory, or empty directories were made', async () => {
-    const world = new World();
-    const mkdir: RunOp = { op: 'mkdir', path: '/d', seq: 0 };
-    expect(await how(world, [[world.datum(OLD, 0, [mkdir]), undefined]])).toBe('full');
-    world.has('/f');
-    world.hasMkdir = true;
-    expect(await how(world, [[world.datum(OLD, 1, ['/f']), undefined]])).toBe('full');
-    expect(await how(world, [[undefined, world.datum(NOW, 0, ['/new'])]])).toBe('incremental');
-  });
-
-  it('merges anew when reused outputs of another job meet at a new path', async () => {
-    const world = new World();
-    const reused = world.datum(OLD, 5, ['/x']);
-    const fresh = world.datum(NOW, 0, ['/x']);
-    expect(
-      await how(world, [
-        [undefined, reused],
-        [undefined, fresh],
-      ]),
-    ).toBe('full');
-  });
-});
-
-describe('full merge', () => {
-  it('gives reused outputs their places in this job', async () => {
-    const world = new World();
-    const records = [world.datum(OLD, 7, ['/x']), world.datum(NOW, 0, ['/x'])];
-    const indexes = new Map([
-      [String.fromCharCode(0), 1],
-      [String.fromCharCode(1), 0],
+describe('merging outputs', () => {
+  it('takes out what vanished, adds what is new, leaves the rest', async () => {
+    const { merged, calls } = await merge({
+      changes: [
+        [datum(OLD, 1), undefined],
+        [undefined, datum(NOW, 2)],
+        [datum(OLD, 3), datum(NOW, 3)],
+        [undefined, datum(NOW, 4, { state: 'failed' })],
+        [undefined, datum(NOW, 5, { outputs: 0 })],
+      ],
+    });
+    expect(merged.how).toBe('incremental');
+    expect(calls).toEqual([
+      { how: 'update', removed: [[[1, 1]], [[3, 3]]], added: [[[2, 2]], [[3, 3]]] },
     ]);
-    const { base: _base, ...input } = world.input(indexes);
-    const merged = await mergeOutputs(world.deps([], records), input, wait);
+  });
+
+  it('keeps the output as it is when nothing that wrote anything changed', async () => {
+    const { merged, calls } = await merge({
+      changes: [[undefined, datum(NOW, 0, { outputs: 0 })]],
+    });
+    expect(merged).toEqual({ root: ROOT, how: 'incremental' });
+    expect(calls).toEqual([]);
+  });
+
+  it('merges anew where storage finds several authors at one path', async () => {
+    const changes: Change[] = [[undefined, datum(NOW, 0)]];
+    const { merged, calls } = await merge({ changes, shared: true, live: [datum(NOW, 0)] });
     expect(merged.how).toBe('full');
-    const selects = world.calls[0]?.parts.map(({ select }) => [...select]);
-    expect(selects).toEqual([[[7, 1]], [[0, 0]]]);
+    expect(calls.map(({ how }) => how)).toEqual(['update', 'merge']);
+  });
+
+  it('merges anew for a removal when empty directories may have been made on purpose', async () => {
+    const removal = await merge({ changes: [[datum(OLD, 0), undefined]], hasMkdir: true });
+    expect(removal.merged.how).toBe('full');
+    const addition = await merge({ changes: [[undefined, datum(NOW, 0)]], hasMkdir: true });
+    expect(addition.merged.how).toBe('incremental');
+  });
+
+  it('merges everything when there is no earlier output', async () => {
+    const live = [datum(NOW, 0), datum(NOW, 1)];
+    const { merged, calls } = await merge({ changes: [], base: false, live });
+    expect(merged.how).toBe('full');
+    expect(calls[0]?.added).toEqual([[[0, 0]], [[1, 1]]]);
+  });
+
+  it('gives reused outputs their places in this job', async () => {
+    const live = [datum(OLD, 7), datum(NOW, 0)];
+    const { calls } = await merge({ changes: [], base: false, live, indexes: { a: 1, b: 0 } });
+    expect(calls[0]?.added).toEqual([[[7, 1]], [[0, 0]]]);
+  });
+
+  it('counts equal outputs of two tasks twice', async () => {
+    const run = `run/0/${'ab'.repeat(32)}/9`;
+    const live = [datum(NOW, 0, { run, task: 1 }), datum(NOW, 0, { run, task: 2 })];
+    const { calls } = await merge({ changes: [], base: false, live });
+    expect(calls[0]?.added).toHaveLength(2);
   });
 });

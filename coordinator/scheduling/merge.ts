@@ -1,12 +1,12 @@
 /**
  * The output of a job: the merge of exactly its datums' outputs.
  *
- * Usually it is made from the output of an earlier job: what vanished is deleted, what is new is
- * added. That is right only while no path is touched twice (contents of several datums at one path
- * are concatenated in datum order, and a part can not be taken out of a concatenation), so it is
- * decided path by path; otherwise everything is merged anew.
+ * Usually it is made from the output of an earlier job: what vanished is taken out, what is new is
+ * added. That is right only while no path is the work of several datums (contents at one path are
+ * concatenated in datum order, and a part can not be taken out of a concatenation); storage notices
+ * such paths, and then everything is merged anew.
  */
-import type { DirNode, RunOp, TreeNode, Wait } from '../../storage/types.js';
+import type { DirNode, Wait } from '../../storage/types.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { ManifestHeader } from './model.js';
 import { decodeRecord, type DatumRecord } from './record.js';
@@ -20,12 +20,14 @@ export interface RunPart {
 
 export interface MergeDeps {
   readonly maps: ManifestMaps;
-  lookup(root: DirNode, path: string, wait: Wait): Promise<TreeNode | undefined>;
-  readRun(run: string, wait: Wait): AsyncIterable<RunOp>;
-  /** Takes outputs out again, and directories that become empty. */
-  remove(root: DirNode, parts: readonly RunPart[], wait: Wait): Promise<DirNode>;
-  /** Adds outputs to `base`. Throws INVALID_INPUT when a path is file and directory. */
-  merge(base: DirNode | undefined, parts: readonly RunPart[], wait: Wait): Promise<DirNode>;
+  /** Takes outputs out of a tree and adds others; undefined when a path has several authors. */
+  update(
+    base: DirNode,
+    change: { readonly removed: readonly RunPart[]; readonly added: readonly RunPart[] },
+    wait: Wait,
+  ): Promise<DirNode | undefined>;
+  /** Throws STATE_CONFLICT when a path is file and directory. */
+  merge(parts: readonly RunPart[], wait: Wait): Promise<DirNode>;
 }
 
 export interface MergeInput {
@@ -43,8 +45,8 @@ export interface Merged {
   readonly how: 'incremental' | 'full';
 }
 
-/** Looking up more paths than this costs more than merging anew. */
-const CHANGED_OPS_MAX = 50_000;
+/** Changing more than this costs more than merging anew. */
+const CHANGED_OPS_MAX = 200_000;
 
 export async function mergeOutputs(
   deps: MergeDeps,
@@ -52,126 +54,84 @@ export async function mergeOutputs(
   wait: Wait,
 ): Promise<Merged> {
   if (input.base) {
-    const delta = await findDelta(deps, input, input.base, wait);
-    if (delta) {
-      const { output } = input.base;
-      const rest =
-        delta.removed.length > 0 ? await deps.remove(output, delta.removed, wait) : output;
-      const root = delta.added.length > 0 ? await deps.merge(rest, delta.added, wait) : rest;
-      return { root, how: 'incremental' };
-    }
+    const root = await updateBase(deps, input, input.base, wait);
+    if (root) return { root, how: 'incremental' };
   }
   return { root: await mergeAll(deps, input, wait), how: 'full' };
 }
 
-export interface Delta {
-  /** Outputs of vanished datums; no other datum wrote their paths. */
-  readonly removed: readonly RunPart[];
-  readonly added: readonly RunPart[];
-}
-
-/** What to take out and put in, or undefined when everything must be merged anew. */
-export async function findDelta(
-  deps: Pick<MergeDeps, 'maps' | 'lookup' | 'readRun'>,
+/** The output made from an earlier one, or undefined when it can not be. */
+async function updateBase(
+  deps: MergeDeps,
   input: MergeInput,
   base: NonNullable<MergeInput['base']>,
   wait: Wait,
-): Promise<Delta | undefined> {
-  const before = new Parts();
-  const after = new Parts();
-  let foreign = false;
-  for await (const { a, b } of deps.maps.diff(base.header.map, input.map, wait)) {
+): Promise<DirNode | undefined> {
+  const removed = new Parts();
+  const added = new Parts(input);
+  for await (const { key, a, b } of deps.maps.diff(base.header.map, input.map, wait)) {
     const old = a && decodeRecord(a);
     const now = b && decodeRecord(b);
     if (old && now && old.run === now.run && old.seq === now.seq) continue;
-    if (old) before.add(old);
-    if (now && after.add(now) && now.job !== input.job) foreign = true;
-    if (before.ops + after.ops > CHANGED_OPS_MAX) return undefined;
+    if (old) removed.add(key, old);
+    if (now) added.add(key, now);
+    if (removed.ops + added.ops > CHANGED_OPS_MAX) return undefined;
   }
-  if (before.ops > 0 && base.header.hasMkdir) return undefined;
-  const removed = await removedPaths(deps, base.output, before.list(), wait);
-  if (!removed) return undefined;
-  const added = after.list();
-  const seen = new Set<string>();
-  for (const part of added) {
-    for await (const op of deps.readRun(part.run, wait)) {
-      if (!part.select.has(op.seq)) continue;
-      // Sequence numbers of another job say nothing about order in this one.
-      if (foreign && op.op !== 'mkdir' && seen.has(op.path)) return undefined;
-      seen.add(op.path);
-      if (removed.has(op.path)) continue;
-      const there = await deps.lookup(base.output, op.path, wait);
-      if (there && !(op.op === 'mkdir' && there.type === 'dir')) return undefined;
-    }
-  }
-  return { removed: before.list(), added };
-}
-
-/** The files of vanished datums; undefined when one of them was not theirs alone. */
-async function removedPaths(
-  deps: Pick<MergeDeps, 'lookup' | 'readRun'>,
-  output: DirNode,
-  parts: readonly RunPart[],
-  wait: Wait,
-): Promise<Set<string> | undefined> {
-  const removed = new Set<string>();
-  for (const part of parts) {
-    for await (const op of deps.readRun(part.run, wait)) {
-      if (!part.select.has(op.seq)) continue;
-      const isFile = op.op === 'append' || (op.op === 'graft' && op.node.type === 'file');
-      if (!isFile || removed.has(op.path)) return undefined;
-      const there = await deps.lookup(output, op.path, wait);
-      if (there?.type !== 'file' || there.shared === true) return undefined;
-      removed.add(op.path);
-    }
-  }
-  return removed;
+  // A directory that becomes empty goes, unless somebody made it on purpose: nobody knows here.
+  if (removed.ops > 0 && base.header.hasMkdir) return undefined;
+  if (removed.ops + added.ops === 0) return base.output;
+  const change = { removed: removed.list(), added: await added.placed(wait) };
+  return deps.update(base.output, change, wait);
 }
 
 async function mergeAll(deps: MergeDeps, input: MergeInput, wait: Wait): Promise<DirNode> {
-  const parts = new Parts();
-  let foreign = false;
-  const keys: { key: string; record: DatumRecord }[] = [];
+  const parts = new Parts(input);
   for await (const { key, value } of deps.maps.scan(input.map, wait)) {
-    const record = decodeRecord(value);
-    if (!parts.add(record)) continue;
-    keys.push({ key: key.toString('latin1'), record });
-    if (record.job !== input.job) foreign = true;
+    parts.add(key, decodeRecord(value));
   }
-  if (!foreign) return deps.merge(undefined, parts.list(), wait);
-  const indexes = await input.indexes(wait);
-  for (const { key, record } of keys) parts.order(record, indexes.get(key) ?? record.seq);
-  return deps.merge(undefined, parts.list(), wait);
+  return deps.merge(await parts.placed(wait), wait);
+}
+
+interface Part {
+  readonly run: string;
+  readonly select: Map<number, number>;
 }
 
 /** Datums with outputs, gathered by the task that ran them. */
 class Parts {
-  readonly #runs = new Map<string, { run: string; select: Map<number, number> }>();
   ops = 0;
+  readonly #parts = new Map<string, Part>();
+  /** Datums that another job ran: their sequence numbers say nothing about their place here. */
+  readonly #foreign: { readonly key: string; readonly part: Part; readonly seq: number }[] = [];
 
-  /** False when the datum has no output. */
-  add(record: DatumRecord): boolean {
-    if (record.state !== 'success' || record.outputs === 0 || record.run === undefined) {
-      return false;
-    }
-    this.#select(record, record.run, record.seq);
+  constructor(readonly input?: Pick<MergeInput, 'job' | 'indexes'>) {}
+
+  add(key: Buffer, record: DatumRecord): void {
+    const { run, seq } = record;
+    if (record.state !== 'success' || record.outputs === 0 || run === undefined) return;
+    // Equal outputs of two tasks are one object but count twice, so the task is part of the name.
+    const name = `${record.job}/${record.task}/${run}`;
+    const part = this.#parts.get(name) ?? { run, select: new Map<number, number>() };
+    this.#parts.set(name, part);
+    part.select.set(seq, seq);
     this.ops += record.outputs;
-    return true;
-  }
-
-  order(record: DatumRecord, index: number): void {
-    if (record.run !== undefined) this.#select(record, record.run, index);
+    if (this.input && record.job !== this.input.job) {
+      this.#foreign.push({ key: key.toString('latin1'), part, seq });
+    }
   }
 
   list(): RunPart[] {
-    return [...this.#runs.values()];
+    return [...this.#parts.values()];
   }
 
-  /** Equal outputs of two tasks are one object but count twice, so the task is part of the key. */
-  #select(record: DatumRecord, run: string, index: number): void {
-    const key = `${record.job}/${record.task}/${run}`;
-    const part = this.#runs.get(key) ?? { run, select: new Map<number, number>() };
-    this.#runs.set(key, part);
-    part.select.set(record.seq, index);
+  /** As `list`, with the places that datums have in this job. */
+  async placed(wait: Wait): Promise<RunPart[]> {
+    if (this.#foreign.length > 0 && this.input) {
+      const indexes = await this.input.indexes(wait);
+      for (const { key, part, seq } of this.#foreign) {
+        part.select.set(seq, indexes.get(key) ?? seq);
+      }
+    }
+    return this.list();
   }
 }
