@@ -42,8 +42,14 @@ export class NamespaceSandbox implements Sandbox {
   constructor(
     readonly place: SlotPlace,
     readonly pipes: SlotPipes,
-    readonly root: boolean,
+    readonly asRoot: boolean,
   ) {}
+
+  get root(): string {
+    const agent = this.#agent;
+    const pid = agent && (agent.initPid ??= onlyChild(agent.child.pid ?? 0));
+    return pid === undefined ? '' : `/proc/${pid}/root`;
+  }
 
   async run(command: RunCommand): Promise<RunEnd> {
     const agent = (this.#agent ??= this.#start());
@@ -74,7 +80,7 @@ export class NamespaceSandbox implements Sandbox {
   }
 
   #start(): Agent {
-    const options = { dir: this.place.dir, root: this.root, infoFd: 4 };
+    const options = { dir: this.place.dir, root: this.asRoot, infoFd: 4 };
     const line = this.place.isolation === 'bwrap' ? bwrapLine(options) : unshareLine(options);
     const [stdout, stderr] = this.pipes.childFds;
     this.#lastWords = '';

@@ -9,6 +9,7 @@ import type { SlotPipes } from './slot-pipes.js';
 import type { RunCommand, RunEnd } from './spawner-protocol.js';
 
 export class PlainSandbox implements Sandbox {
+  readonly root = '';
   #child: ChildProcess | undefined;
   #killed = false;
 

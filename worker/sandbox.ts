@@ -10,4 +10,6 @@ export interface Sandbox {
   /** Kills the command in progress with everything it started; its `run` answers soon after. */
   kill(): void;
   close(): void;
+  /** The sandbox's root directory from outside (`/proc/<pid>/root`), empty when it has none. */
+  readonly root: string;
 }

@@ -16,14 +16,20 @@ export function quote(text: string): string {
 }
 
 /**
- * What the agent reads first. `e TOKEN` ends a run: nothing the run started stays alive, private
- * directories are emptied, the exit code goes to the control pipe (fd 3), which user code never
- * sees. Signals meant for a whole process group do not end the agent.
+ * What the agent reads first. `c` starts a run: private directories are emptied (not at the end of
+ * the one before, so that links from /pfs/out into them can still be followed). `e TOKEN` ends it:
+ * nothing the run started stays alive, then the exit code goes to the control pipe (fd 3), which
+ * user code never sees. Signals meant for a whole process group do not end the agent.
  */
 export function agentPrelude(options: { readonly privateDirs: readonly string[] }): string {
   const globs = options.privateDirs.flatMap((dir) => [`${dir}/*`, `${dir}/.[!.]*`, `${dir}/..?*`]);
   return `umask 022
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
+c() {
+  for f in ${globs.join(' ')}; do
+    if [ -e "$f" ] || [ -L "$f" ]; then rm -rf -- "$f" 2>/dev/null; fi
+  done
+}
 e() {
   r=$?
   k=0
@@ -32,9 +38,6 @@ e() {
     if [ $k -gt 3000 ]; then exit 99; fi
     if [ $k -gt 50 ]; then sleep 0.01; fi
   done 2>/dev/null
-  for f in ${globs.join(' ')}; do
-    if [ -e "$f" ] || [ -L "$f" ]; then rm -rf -- "$f" 2>/dev/null; fi
-  done
   echo "$1 $r" >&3
 }
 echo ready >&3
@@ -60,7 +63,7 @@ export function runScript(command: RunCommand, token: string): string {
   const input = command.stdin === '' ? '</dev/null' : `<<'${token}'`;
   const text = command.stdin === '' ? '' : `${withNewline(command.stdin)}${token}\n`;
   const run = `cd ${quote(command.cwd)} && unset OLDPWD && ${exports}exec ${words.join(' ')}`;
-  return `(${run}) ${input} 3>&-\n${text}e ${token}\n`;
+  return `c\n(${run}) ${input} 3>&-\n${text}e ${token}\n`;
 }
 
 /** `env` would take a program name with `=` for a variable. */

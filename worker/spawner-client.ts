@@ -20,6 +20,8 @@ export interface RunDone {
   readonly lines: readonly OutputLine[];
   readonly file?: string;
   readonly count: number;
+  /** The sandbox's root from outside; empty without one. */
+  readonly root: string;
 }
 
 export interface RunOptions {
@@ -115,7 +117,7 @@ export class SpawnerClient implements AsyncDisposable {
   #failAll(message: string): void {
     for (const [run, waiting] of [...this.#waiting]) {
       this.#waiting.delete(run);
-      waiting.resolve({ end: { why: 'broken', message }, ms: 0, lines: [], count: 0 });
+      waiting.resolve({ end: { why: 'broken', message }, ms: 0, lines: [], count: 0, root: '' });
     }
   }
 
@@ -125,8 +127,8 @@ export class SpawnerClient implements AsyncDisposable {
     if (!waiting) return;
     if (message.kind === 'lines') return waiting.onLines?.(message.from, message.lines);
     this.#waiting.delete(message.run);
-    const { end, ms, lines, file, count } = message;
-    waiting.resolve({ end, ms, lines, file, count });
+    const { end, ms, lines, file, count, root } = message;
+    waiting.resolve({ end, ms, lines, file, count, root });
   }
 
   #send(message: ToSpawner): void {

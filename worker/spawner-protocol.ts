@@ -69,6 +69,8 @@ export type FromSpawner =
       readonly lines: readonly OutputLine[];
       /** JSON lines of OutputLine; the reader removes it. */
       readonly file?: string;
+      /** The sandbox's root from outside, to follow links of outputs; empty without one. */
+      readonly root: string;
       /** Number of lines, in `lines` or in `file`. */
       readonly count: number;
     };

@@ -103,7 +103,14 @@ class Slot {
     this.#running = undefined;
     // A run that ended by itself just before the kill reached it has its own result.
     const why: RunEnd = running.killed && ended.why !== 'exit' ? { why: running.killed } : ended;
-    send({ kind: 'done', run, end: why, ms: clock.monotonicMs() - start, ...output.finish() });
+    send({
+      kind: 'done',
+      run,
+      end: why,
+      ms: clock.monotonicMs() - start,
+      root: this.#sandbox.root,
+      ...output.finish(),
+    });
   }
 
   kill(run: number): void {

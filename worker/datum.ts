@@ -1,0 +1,308 @@
+/**
+ * Runs one datum in a slot: inputs in, user code, outputs collected, tried again where that may
+ * help (docs/worker.md). Failures of the datum are part of the result; failures of the store or of
+ * this machine are thrown, so that the task goes to another worker.
+ */
+import type { Clock } from '../core/clock.js';
+import { AppError, codeOf, messageOf } from '../core/errors.js';
+import { backoffMs } from '../core/retry.js';
+import { decodeNode } from '../storage/node-format.js';
+import type { ContentWriter } from '../storage/index.js';
+import type { RunOp, Wait } from '../storage/types.js';
+import type { DatumResult, JobSpec, WorkDatum, WorkStats } from '../queue/messages.js';
+import { collectOutput, type Collected } from './collect.js';
+import { datumEnvironment, durationText, stdinText, type WorkerIdentity } from './environment.js';
+import type { InputTrees } from './ports.js';
+import type { SlotFiles } from './slot-files.js';
+import type { RunDone, SpawnerClient } from './spawner-client.js';
+import type { RunCommand } from './spawner-protocol.js';
+import type { TaskInputs } from './task-inputs.js';
+import type { TaskLog } from './task-log.js';
+
+export interface Slot {
+  readonly index: number;
+  readonly files: SlotFiles;
+}
+
+export interface DatumDeps {
+  readonly clock: Clock;
+  readonly spawner: Pick<SpawnerClient, 'run'>;
+  readonly trees: InputTrees;
+  readonly identity: WorkerIdentity;
+}
+
+export interface DatumContext extends Wait {
+  readonly spec: JobSpec;
+  readonly slot: Slot;
+  readonly log: TaskLog;
+  readonly inputs: TaskInputs;
+  readonly writer: () => ContentWriter;
+  readonly user: RunCommand['user'];
+}
+
+export interface DatumDone {
+  readonly result: DatumResult;
+  /** Outputs of a successful datum. */
+  readonly ops: readonly RunOp[];
+  readonly hasMkdir: boolean;
+}
+
+/** How long the store may be away before the task is given back. */
+const STORE_PATIENCE_MS = 60_000;
+const LAST_LINES = 5;
+const LAST_LINE_CHARS = 300;
+
+/** A failed try. `userCode`: the process itself failed, so err_cmd may recover it. */
+class TryError extends Error {
+  override readonly name = 'TryError';
+  constructor(
+    message: string,
+    readonly userCode: boolean,
+    /** What it wrote last. */
+    readonly words: readonly string[] = [],
+  ) {
+    super(message);
+  }
+}
+
+interface Totals {
+  downloadMs: number;
+  processMs: number;
+  uploadMs: number;
+  downloadBytes: number;
+  uploadBytes: number;
+}
+
+export async function runDatum(
+  deps: DatumDeps,
+  context: DatumContext,
+  at: number,
+  datum: WorkDatum,
+): Promise<DatumDone> {
+  return new DatumRun(deps, context, at, datum).run();
+}
+
+class DatumRun {
+  readonly #stats: Totals = {
+    downloadMs: 0,
+    processMs: 0,
+    uploadMs: 0,
+    downloadBytes: 0,
+    uploadBytes: 0,
+  };
+  readonly #firstLine: number;
+
+  constructor(
+    readonly deps: DatumDeps,
+    readonly context: DatumContext,
+    readonly at: number,
+    readonly datum: WorkDatum,
+  ) {
+    context.log.enter({ datum: datum.id, data: datum.inputs.map(dataOf) });
+    this.#firstLine = context.log.count;
+  }
+
+  async run(): Promise<DatumDone> {
+    const { spec, log, slot } = this.context;
+    try {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return this.#done('success', tries, await this.#try());
+        } catch (error) {
+          if (!(error instanceof TryError)) throw error;
+          if (tries < spec.datumTries) {
+            log.say(`failed processing datum: ${error.message}, retrying in 0s`);
+            continue;
+          }
+          log.say(`failed to process datum with error: ${error.message}`);
+          if (error.userCode && (await this.#recover())) return this.#done('recovered', tries);
+          return this.#done('failed', tries, undefined, reasonOf(error));
+        }
+      }
+    } finally {
+      await slot.files.clear();
+    }
+  }
+
+  async #try(): Promise<Collected> {
+    const { slot } = this.context;
+    await slot.files.clear();
+    slot.files.setOwner(this.context.user);
+    await this.#download();
+    const root = await this.#process();
+    return this.#upload(root);
+  }
+
+  async #download(): Promise<void> {
+    const { log, inputs, slot } = this.context;
+    const start = this.deps.clock.monotonicMs();
+    log.say('starting to download data');
+    const bytes = await this.#patiently('download', async () => {
+      try {
+        return await inputs.place(this.at, slot.files);
+      } catch (error) {
+        await slot.files.clear();
+        throw error;
+      }
+    });
+    const ms = this.deps.clock.monotonicMs() - start;
+    this.#stats.downloadMs += ms;
+    this.#stats.downloadBytes += bytes;
+    log.say(`finished downloading data after ${durationText(ms)}`);
+  }
+
+  /** Runs the command; answers the sandbox's root. */
+  async #process(): Promise<string> {
+    const { log, spec } = this.context;
+    const { cmd, stdin } = spec.transform;
+    if (cmd.length === 0)
+      throw new TryError('invalid pipeline transform, no command specified', false);
+    log.say('beginning to run user code');
+    const done = await this.#spawn(cmd, stdinText(stdin), spec.datumTimeoutMs);
+    this.#stats.processMs += done.ms;
+    const failure = this.#failure(done);
+    if (failure === undefined) {
+      log.say(`finished running user code after ${durationText(done.ms)}`);
+      return done.root;
+    }
+    log.say(`errored running user code after ${durationText(done.ms)}: ${failure}`);
+    const words = done.lines.slice(-LAST_LINES).map(([, text]) => text.slice(0, LAST_LINE_CHARS));
+    throw new TryError(`error running user code: ${failure}`, true, words);
+  }
+
+  async #spawn(cmd: readonly string[], stdin: string, timeoutMs: number): Promise<RunDone> {
+    const { log, spec, slot, signal, user } = this.context;
+    const first = log.count;
+    const command: RunCommand = {
+      argv: cmd,
+      env: datumEnvironment(spec, this.datum, this.deps.identity),
+      cwd: spec.transform.workingDir || '/',
+      stdin,
+      user,
+      timeoutMs,
+    };
+    const done = await this.deps.spawner.run(slot.index, command, {
+      signal,
+      onLines: (from, lines) => log.live(first + from, lines),
+    });
+    await log.output(done);
+    signal.throwIfAborted();
+    return done;
+  }
+
+  #failure({ end }: RunDone): string | undefined {
+    switch (end.why) {
+      case 'exit': {
+        const { acceptReturnCode } = this.context.spec.transform;
+        const good = end.code === 0 || acceptReturnCode.includes(end.code);
+        return good ? undefined : `exit status ${end.code}`;
+      }
+      case 'timeout':
+        return 'context deadline exceeded';
+      case 'killed':
+        return 'the process was killed';
+      case 'broken':
+        return end.message;
+    }
+  }
+
+  async #upload(root: string): Promise<Collected> {
+    const { log, slot, signal, writer } = this.context;
+    const start = this.deps.clock.monotonicMs();
+    log.say('starting to upload output');
+    const options = {
+      datum: this.datum,
+      files: slot.files,
+      root,
+      trees: this.deps.trees,
+      writer,
+      signal,
+    };
+    const collected = await this.#patiently('upload', () => collectOutput(options));
+    const ms = this.deps.clock.monotonicMs() - start;
+    this.#stats.uploadMs += ms;
+    this.#stats.uploadBytes += collected.uploadBytes;
+    log.say(`finished uploading output after ${durationText(ms)}`);
+    return collected;
+  }
+
+  /** Runs err_cmd after the last failed try, on the same /pfs. */
+  async #recover(): Promise<boolean> {
+    const { log, spec } = this.context;
+    const { errCmd, errStdin } = spec.transform;
+    if (errCmd.length === 0) return false;
+    log.say('beginning to run user error handling code');
+    const done = await this.#spawn(errCmd, stdinText(errStdin), 0);
+    this.#stats.processMs += done.ms;
+    const failure = this.#failure(done);
+    const after = durationText(done.ms);
+    if (failure === undefined) log.say(`finished running user error handling code after ${after}`);
+    else log.say(`errored running user error handling code after ${after}: ${failure}`);
+    return failure === undefined;
+  }
+
+  /** Waits for a store that is away; what is the datum's own fault becomes a failed try. */
+  async #patiently<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const { clock } = this.deps;
+    const start = clock.monotonicMs();
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        this.context.signal.throwIfAborted();
+        const code = codeOf(error);
+        if (code === 'UNAVAILABLE' || code === 'OVERLOADED' || code === 'DEADLINE') {
+          // A writer that failed once stays failed; the task starts again with a new one.
+          if (what === 'upload' || clock.monotonicMs() - start > STORE_PATIENCE_MS) throw error;
+          await clock.sleep(backoffMs(attempt, { baseDelayMs: 100 }), this.context);
+        } else if (error instanceof AppError && code !== 'NO_SPACE' && code !== 'CANCELLED') {
+          throw new TryError(messageOf(error), false);
+        } else throw error;
+      }
+    }
+  }
+
+  #done(
+    state: DatumResult['state'],
+    tries: number,
+    collected?: Collected,
+    reason?: string,
+  ): DatumDone {
+    const { index, id, tag } = this.datum;
+    const result: DatumResult = {
+      index,
+      id,
+      tag,
+      state,
+      tries,
+      stats: rounded(this.#stats),
+      outputs: collected?.ops.length ?? 0,
+      log: [this.#firstLine, this.context.log.count],
+      ...(reason === undefined ? {} : { reason }),
+    };
+    return { result, ops: collected?.ops ?? [], hasMkdir: collected?.hasMkdir ?? false };
+  }
+}
+
+function reasonOf(error: TryError): string {
+  const words = error.words.filter((line) => line.trim() !== '').join(' | ');
+  return words === '' ? error.message : `${error.message} (last output: ${words})`;
+}
+
+function dataOf(input: WorkDatum['inputs'][number]): { path: string; hash: string } {
+  const node = decodeNode(Buffer.from(input.node, 'base64'));
+  return { path: input.path, hash: node.hash.toString('base64') };
+}
+
+function rounded(stats: Totals): WorkStats {
+  return {
+    ...stats,
+    downloadMs: round(stats.downloadMs),
+    processMs: round(stats.processMs),
+    uploadMs: round(stats.uploadMs),
+  };
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

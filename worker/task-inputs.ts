@@ -1,0 +1,159 @@
+/**
+ * Puts the inputs of a task's datums under /pfs, one datum after the other. Small files are read
+ * ahead, also those of later datums, with one request for neighbours in a pack; large ones go
+ * through the cache.
+ */
+import { writeFileSync } from 'node:fs';
+import type { WorkDatum } from '../queue/messages.js';
+import { EMPTY_CONTENT, type ManyItem, type ManyResult, type Storage } from '../storage/index.js';
+import { decodeNode } from '../storage/node-format.js';
+import type { FileContent, TreeNode, Wait } from '../storage/types.js';
+import { diskError, type InputCache } from './input-cache.js';
+import type { InputTrees } from './ports.js';
+import { nextTurn, type SlotFiles } from './slot-files.js';
+
+/** Files of at most this size are written from memory; larger ones are linked from the cache. */
+const SMALL_BYTES = 128 * 1024;
+const FILES_PER_TURN = 64;
+
+interface Placement {
+  /** Position of the datum in the task. */
+  readonly at: number;
+  /** Below /pfs, without leading slash. */
+  readonly path: string;
+  readonly kind: 'dir' | 'empty' | 'small' | 'large' | 'end';
+  readonly content: FileContent;
+}
+
+export interface TaskInputsDeps {
+  readonly storage: Pick<Storage, 'readMany'>;
+  readonly trees: InputTrees;
+  readonly cache: InputCache;
+}
+
+export class TaskInputs {
+  #stream: AsyncIterator<ManyResult<Placement>> | undefined;
+  #next = 0;
+
+  constructor(
+    readonly deps: TaskInputsDeps,
+    readonly datums: readonly WorkDatum[],
+    readonly wait: Wait,
+  ) {}
+
+  /**
+   * Puts the inputs of datum `at` into the slot; answers the bytes that came from the store.
+   * Throws the store's errors and NO_SPACE; may then be called again.
+   */
+  async place(at: number, files: SlotFiles): Promise<number> {
+    if (this.#next !== at || !this.#stream) {
+      await this.close();
+      this.#stream = this.#open(at);
+      this.#next = at;
+    }
+    let bytes = 0;
+    try {
+      for (let count = 1; ; count += 1) {
+        const step = await this.#stream.next();
+        if (step.done || step.value.key.kind === 'end') break;
+        bytes += await this.#put(step.value.key, step.value.bytes, files);
+        if (count % FILES_PER_TURN === 0) await nextTurn();
+      }
+      this.#next = at + 1;
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    return bytes;
+  }
+
+  async close(): Promise<void> {
+    const stream = this.#stream;
+    this.#stream = undefined;
+    this.#next = -1;
+    await stream?.return?.().catch(() => undefined);
+  }
+
+  #open(from: number): AsyncIterator<ManyResult<Placement>> {
+    const items = this.#items(from);
+    return this.deps.storage.readMany(items, this.wait)[Symbol.asyncIterator]();
+  }
+
+  async *#items(from: number): AsyncGenerator<ManyItem<Placement>> {
+    for (let at = from; at < this.datums.length; at += 1) {
+      for (const placement of this.#inputs(at)) {
+        if (!('node' in placement)) yield this.#item(placement);
+        else {
+          for await (const { path, node } of this.deps.trees.walk(placement.node, '', this.wait)) {
+            yield this.#item(placementOf(at, placement.path + path, node, placement.empty));
+          }
+        }
+      }
+      yield this.#item({ at, path: '', kind: 'end', content: EMPTY_CONTENT });
+    }
+  }
+
+  /** Only what has to be read from the store travels with its content. */
+  #item(placement: Placement): ManyItem<Placement> {
+    const read = placement.kind === 'small' && !this.deps.cache.has(placement.content);
+    return { key: placement, content: read ? placement.content : EMPTY_CONTENT };
+  }
+
+  *#inputs(at: number): Generator<Placement | Walk> {
+    for (const input of this.datums[at]?.inputs ?? []) {
+      const node = decodeNode(Buffer.from(input.node, 'base64'));
+      const path = input.name + (input.path === '/' ? '' : input.path);
+      const empty = input.emptyFiles === true;
+      if (node.type === 'dir') yield { path, node, empty };
+      else yield placementOf(at, path, node, empty);
+    }
+  }
+
+  async #put(placement: Placement, bytes: Buffer | undefined, files: SlotFiles): Promise<number> {
+    const { kind, path, content } = placement;
+    if (kind === 'dir') {
+      files.makeDir(path);
+      return 0;
+    }
+    // Inputs of one name can overlap (a directory and a file in it, in a group): same content.
+    const target = files.fileTarget(path);
+    if (target === undefined) return 0;
+    if (kind === 'empty') {
+      writeEmpty(target);
+      return 0;
+    }
+    const { cache } = this.deps;
+    if (cache.place(content, target)) return 0;
+    if (kind === 'small' && bytes && bytes.length === content.size) {
+      cache.write(content, bytes, target);
+      return bytes.length;
+    }
+    // Twice, because the file may leave the cache before it is linked.
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      await cache.fetch(content, this.wait);
+      if (cache.place(content, target)) break;
+    }
+    return content.size;
+  }
+}
+
+interface Walk {
+  readonly path: string;
+  readonly node: Extract<TreeNode, { type: 'dir' }>;
+  readonly empty: boolean;
+}
+
+function placementOf(at: number, path: string, node: TreeNode, empty: boolean): Placement {
+  if (node.type === 'dir') return { at, path, kind: 'dir', content: EMPTY_CONTENT };
+  const single = node.pieces.length === 1 && node.size <= SMALL_BYTES;
+  const kind = empty || node.size === 0 ? 'empty' : single ? 'small' : 'large';
+  return { at, path, kind, content: node };
+}
+
+function writeEmpty(target: string): void {
+  try {
+    writeFileSync(target, '', { flag: 'wx' });
+  } catch (error) {
+    throw diskError(error, target);
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * Runs one task: its datums one after the other in one slot, then bytes, run, details and log are
+ * stored, the result is published, and only then may the task be acknowledged. Nothing is visible
+ * before that, so a task that breaks off anywhere is simply run again (docs/formats/work.md).
+ */
+import type { Log } from '../core/log.js';
+import { messageOf } from '../core/errors.js';
+import type {
+  DatumResult,
+  JobSpec,
+  TaskMessage,
+  TaskResult,
+  WorkDatum,
+  WorkStats,
+} from '../queue/messages.js';
+import { refToText, type ContentWriter, type Storage } from '../storage/index.js';
+import { RunWriter, runToText } from '../storage/run.js';
+import type { Wait } from '../storage/types.js';
+import { runDatum, type DatumDeps, type Slot } from './datum.js';
+import type { InputCache } from './input-cache.js';
+import type { WorkQueue } from './ports.js';
+import { TaskInputs } from './task-inputs.js';
+import { TaskLog, type LiveBudget } from './task-log.js';
+import { findUser } from './users.js';
+import type { RunCommand } from './spawner-protocol.js';
+
+export interface TaskDeps extends DatumDeps {
+  /** Storage that writes with the given garbage-collection epoch. */
+  readonly storage: (epoch: number) => Storage;
+  readonly cache: InputCache;
+  readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog'>;
+  readonly budget: LiveBudget;
+  readonly uid: number;
+  readonly log: Log;
+}
+
+export interface TaskOptions extends Wait {
+  readonly slot: Slot;
+  /** Called when a datum starts. */
+  readonly onDatum: (datum: WorkDatum) => void;
+}
+
+/** Uploads of one task at once; slots share the machine. */
+const UPLOADS = 4;
+const UPLOAD_BYTES = 32 * 1024 * 1024;
+/** Room for outputs of one task in memory before the run is written in parts. */
+const RUN_BYTES = 8 * 1024 * 1024;
+
+/** Runs the task and publishes its result. Throws when it should be tried elsewhere or later. */
+export async function runTask(
+  deps: TaskDeps,
+  task: TaskMessage,
+  options: TaskOptions,
+): Promise<TaskResult> {
+  const base = deps.storage(0);
+  const spec = await base.getJson<JobSpec>(task.spec, options);
+  const segment = await base.getJson<WorkDatum[]>(task.segment, options);
+  const datums = segment.slice(task.from, task.to);
+  const run = new TaskRun(deps, { ...task }, spec, datums, options);
+  try {
+    const result = await run.run();
+    await deps.queue.publishResult(result, options);
+    return result;
+  } finally {
+    await run.close();
+  }
+}
+
+class TaskRun {
+  readonly #storage: Storage;
+  readonly #log: TaskLog;
+  readonly #inputs: TaskInputs;
+  readonly #results: DatumResult[] = [];
+  readonly #ops: RunWriter;
+  #writer: ContentWriter | undefined;
+  #hasMkdir = false;
+
+  constructor(
+    readonly deps: TaskDeps,
+    readonly task: TaskMessage,
+    readonly spec: JobSpec,
+    readonly datums: readonly WorkDatum[],
+    readonly options: TaskOptions,
+  ) {
+    const { signal } = options;
+    this.#storage = deps.storage(spec.epoch);
+    const { clock, identity, budget, queue } = deps;
+    this.#log = new TaskLog({
+      task,
+      worker: identity.worker,
+      wallMs: () => clock.wallMs(),
+      publish: (line) => queue.publishLog(line),
+      budget,
+    });
+    const inputDeps = { storage: this.#storage, trees: deps.trees, cache: deps.cache };
+    this.#inputs = new TaskInputs(inputDeps, datums, { signal });
+    this.#ops = new RunWriter(this.#storage, {
+      signal,
+      partBytes: RUN_BYTES,
+      flush: async () => this.#writer?.flush({ signal }),
+    });
+  }
+
+  async run(): Promise<TaskResult> {
+    const user = this.#user();
+    for (const [at, datum] of this.datums.entries()) {
+      this.options.signal.throwIfAborted();
+      this.options.onDatum(datum);
+      if ('error' in user) this.#refuse(datum, user.error);
+      else await this.#datum(at, datum, user.user);
+    }
+    return this.#finish();
+  }
+
+  async close(): Promise<void> {
+    this.#writer?.abort();
+    await this.#inputs.close();
+  }
+
+  async #datum(at: number, datum: WorkDatum, user: RunCommand['user']): Promise<void> {
+    const { signal, slot } = this.options;
+    const context = {
+      signal,
+      slot,
+      user,
+      spec: this.spec,
+      log: this.#log,
+      inputs: this.#inputs,
+      writer: () => this.#content(),
+    };
+    const done = await runDatum(this.deps, context, at, datum);
+    for (const op of done.ops) {
+      const waiting = this.#ops.add(op);
+      if (waiting) await waiting;
+    }
+    this.#results.push(done.result);
+    this.#hasMkdir ||= done.hasMkdir;
+  }
+
+  /** A datum that cannot even be tried. */
+  #refuse(datum: WorkDatum, reason: string): void {
+    this.#log.enter({ datum: datum.id, data: [] });
+    const first = this.#log.count;
+    this.#log.say(`failed to process datum with error: ${reason}`);
+    const { index, id, tag } = datum;
+    const log: [number, number] = [first, this.#log.count];
+    const state = 'failed' as const;
+    this.#results.push({
+      index,
+      id,
+      tag,
+      state,
+      tries: 1,
+      stats: NO_STATS,
+      reason,
+      outputs: 0,
+      log,
+    });
+  }
+
+  #user(): { user: RunCommand['user'] } | { error: string } {
+    try {
+      return { user: findUser(this.spec.transform.user, { uid: this.deps.uid }) };
+    } catch (error) {
+      return { error: messageOf(error) };
+    }
+  }
+
+  #content(): ContentWriter {
+    this.#writer ??= this.#storage.newWriter({
+      signal: this.options.signal,
+      parallel: UPLOADS,
+      bytesInFlight: UPLOAD_BYTES,
+    });
+    return this.#writer;
+  }
+
+  async #finish(): Promise<TaskResult> {
+    const { signal } = this.options;
+    const results = this.#results;
+    const [run, details, log] = await Promise.all([
+      this.#storeRun(),
+      this.#storage.putJson({ datums: results }, { signal }),
+      this.#storeLog(),
+    ]);
+    const failed = results.find(({ state }) => state === 'failed');
+    const { pipeline, job, task, attempt } = this.task;
+    return {
+      pipeline,
+      job,
+      task,
+      attempt,
+      worker: this.deps.identity.worker,
+      details,
+      ...(run === undefined ? {} : { run }),
+      ...(this.#hasMkdir ? { hasMkdir: true } : {}),
+      ...(log === undefined ? {} : { log }),
+      processed: count(results, 'success'),
+      failed: count(results, 'failed'),
+      recovered: count(results, 'recovered'),
+      stats: results.map(({ stats }) => stats).reduce(add, NO_STATS),
+      ...(failed ? { firstFailure: { datum: failed.id, reason: failed.reason ?? '' } } : {}),
+    };
+  }
+
+  async #storeRun(): Promise<string | undefined> {
+    await this.#writer?.flush(this.options);
+    return this.#ops.count === 0 ? undefined : runToText(await this.#ops.finish());
+  }
+
+  async #storeLog(): Promise<string | undefined> {
+    const bytes = await this.#log.finish();
+    return bytes && refToText(await this.#storage.putObject('blob', bytes, this.options));
+  }
+}
+
+const NO_STATS: WorkStats = {
+  downloadMs: 0,
+  processMs: 0,
+  uploadMs: 0,
+  downloadBytes: 0,
+  uploadBytes: 0,
+};
+
+function count(results: readonly DatumResult[], state: DatumResult['state']): number {
+  return results.filter((result) => result.state === state).length;
+}
+
+function add(a: WorkStats, b: WorkStats): WorkStats {
+  return {
+    downloadMs: a.downloadMs + b.downloadMs,
+    processMs: a.processMs + b.processMs,
+    uploadMs: a.uploadMs + b.uploadMs,
+    downloadBytes: a.downloadBytes + b.downloadBytes,
+    uploadBytes: a.uploadBytes + b.uploadBytes,
+  };
+}
