@@ -2,12 +2,12 @@
 import { basename } from 'node:path';
 import { cancelled } from '../core/errors.js';
 import { systemClock } from '../core/clock.js';
-import { dispatch } from './grammar/dispatch.js';
+import { dispatch, findCommand } from './grammar/dispatch.js';
 import { paintWith } from './render/colour.js';
 import type { Session, TextSink } from './session.js';
 
 declare global {
-  var __tuskBeforeExit: (() => void) | undefined;
+  var __tuskBeforeExit: ((command: string) => void) | undefined;
 }
 
 function sink(stream: NodeJS.WriteStream): TextSink {
@@ -79,7 +79,7 @@ async function main(): Promise<void> {
   // Written text first, then at once: waiting for idle sockets to close would cost time.
   process.stdout.write('', () =>
     process.stderr.write('', () => {
-      globalThis.__tuskBeforeExit?.();
+      globalThis.__tuskBeforeExit?.(findCommand(argv)?.command.words ?? 'help');
       process.exit(exit);
     }),
   );

@@ -1,7 +1,8 @@
 // Starts the bundled CLI with V8's code cache, so that a cold `tusk` answers in a tenth of a second.
-// The cache is written beside the bundle on the first run (or into the user's cache folder when the
-// checkout is read-only) and is keyed by Node's version and the bundle's size and time. A cache that
-// can not be read or written is never an error.
+// The cache is written beside the bundle (or into the user's cache folder when the checkout is
+// read-only), is keyed by Node's version and the bundle's size and time, and grows by the functions
+// of each command that is used for the first time. A cache that can not be read or written is never
+// an error.
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');
@@ -25,34 +26,46 @@ function main() {
     process.env.XDG_CACHE_HOME || (process.env.HOME && path.join(process.env.HOME, '.cache'));
   if (home) files.push(path.join(home, 'tusk', name));
 
-  let cachedData;
-  for (const file of files) {
-    try {
-      cachedData = fs.readFileSync(file);
-      break;
-    } catch {
-      // Not there: the next place, or compile from source.
-    }
-  }
+  const cache = readCache(files);
   const source = fs.readFileSync(bundle, 'latin1');
   const wrapper = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
-  const script = new vm.Script(wrapper, { filename: bundle, cachedData });
-  const module_ = { exports: {} };
-  // After the command the functions it used are compiled; the cache then holds exactly those.
-  globalThis.__tuskBeforeExit = () => {
-    if (cachedData === undefined || script.cachedDataRejected) writeCache(script, files);
+  const script = new vm.Script(wrapper, { filename: bundle, cachedData: cache.data });
+  if (script.cachedDataRejected) cache.commands = [];
+  // After a command the functions it used are compiled; the cache then holds exactly those.
+  globalThis.__tuskBeforeExit = (command) => {
+    if (!cache.commands.includes(command)) writeCache(script, [...cache.commands, command], files);
   };
+  const module_ = { exports: {} };
   const require_ = require('node:module').createRequire(bundle);
   script.runInThisContext()(module_.exports, require_, module_, bundle, dist);
 }
 
-function writeCache(script, files) {
-  const data = script.createCachedData();
+/** A cache file is V8's data, the commands it serves as JSON, and the length of that JSON. */
+function readCache(files) {
+  for (const file of files) {
+    try {
+      const bytes = fs.readFileSync(file);
+      const end = bytes.length - 4;
+      const start = end - bytes.readUInt32LE(end);
+      const commands = JSON.parse(bytes.toString('utf8', start, end));
+      return { data: bytes.subarray(0, start), commands };
+    } catch {
+      // Not there or torn: the next place, or compile from source.
+    }
+  }
+  return { data: undefined, commands: [] };
+}
+
+function writeCache(script, commands, files) {
+  const words = Buffer.from(JSON.stringify(commands));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(words.length);
+  const bytes = Buffer.concat([script.createCachedData(), words, length]);
   for (const file of files) {
     const temporary = `${file}.${process.pid}.tmp`;
     try {
       fs.mkdirSync(path.dirname(file), { recursive: true });
-      fs.writeFileSync(temporary, data);
+      fs.writeFileSync(temporary, bytes);
       fs.renameSync(temporary, file);
       return;
     } catch {

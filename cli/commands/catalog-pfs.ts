@@ -21,9 +21,9 @@ const oldCommit = (name: string) => ({
   rewrite: ([repo, id]: readonly string[]) => ({ args: [joinRef(repo, id)] }),
 });
 /** Old form with repo, commit and path as three words. */
-const oldFile = (name: string, min: number) => ({
+const oldFile = (name: string, min: number, at = 'BRANCH-OR-COMMIT') => ({
   name,
-  args: min === 3 ? 'REPO BRANCH-OR-COMMIT PATH' : 'REPO BRANCH-OR-COMMIT [PATH]',
+  args: min === 3 ? `REPO ${at} PATH` : `REPO ${at} [PATH]`,
   min,
   max: 3,
   rewrite: ([repo, id, path]: readonly string[]) => ({ args: [joinFile(repo, id, path)] }),
@@ -305,7 +305,7 @@ const fileCommands: readonly Command[] = [
       ],
     ],
     flags: putFlags,
-    old: [oldFile('put-file', 2)],
+    old: [oldFile('put-file', 2, 'BRANCH')],
     load: async () => (await import('./put-file.js')).putFile,
   },
   {

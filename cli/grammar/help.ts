@@ -98,16 +98,12 @@ export function printCommandHelp(session: Session, match: Match): number {
 /** Usage line and flags of a command. */
 export function usageOf(session: Session, match: Match): string {
   const { command, old } = match;
-  const args = (old?.args ?? (old ? oldArgs(command) : command.args)).trim();
+  const args = old?.args ?? command.args;
   const own = [...command.flags, ...(old?.flags ?? [])].filter((entry) => !entry.hidden);
   const flags = own.length > 0 ? ' [flags]' : '';
   let text = `Usage:\n  ${session.program} ${old?.name ?? command.words}${args ? ` ${args}` : ''}${flags}\n`;
   if (own.length > 0) text += `\nFlags:\n${flagLines(own)}`;
   return `${text}\nGlobal flags:\n${flagLines(GLOBAL_FLAGS.filter((entry) => !entry.hidden))}`;
-}
-
-function oldArgs(command: Command): string {
-  return command.args;
 }
 
 function flagLines(flags: readonly Flag[]): string {
@@ -160,7 +156,7 @@ function visible(): Command[] {
 }
 
 function commandLines(list: readonly Command[]): string {
-  const width = 22;
+  const width = Math.max(22, ...list.map(({ words }) => words.length + 2));
   return list.map((entry) => `  ${entry.words.padEnd(width)}${entry.summary}\n`).join('');
 }
 
@@ -211,7 +207,10 @@ function suggestions(first: string, typed: string): string[] {
   );
   return [...candidates]
     .map((words) => ({ words, far: Math.min(distance(first, words), distance(typed, words)) }))
-    .filter(({ words, far }) => far <= 2 || (first.length > 2 && words.startsWith(first)))
+    .filter(
+      ({ words, far }) =>
+        far <= (first.length < 5 ? 1 : 2) || (first.length > 2 && words.startsWith(first)),
+    )
     .sort((a, b) => a.far - b.far)
     .slice(0, 4)
     .map(({ words }) => words);

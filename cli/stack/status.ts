@@ -11,9 +11,7 @@ export async function status(call: Call): Promise<void> {
   const dataDir = dataDirOf(flags.text('data-dir'), session.env['HOME']);
   const record = readStack(dataDir);
   if (!record) {
-    throw notFound(
-      `no stack runs on ${dataDir}\nStart one with '${session.program} up --detach'.`,
-    );
+    throw notFound(`no stack runs on ${dataDir}\nStart one with '${session.program} up --detach'.`);
   }
   const supervised = isAlive(record);
   const age = formatSpan(session.clock.wallMs() - record.startedMs);
