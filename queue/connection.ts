@@ -1,0 +1,197 @@
+/**
+ * The connection to NATS, and how its errors read here.
+ *
+ * N1  It reconnects for ever; whoever uses it decides how long to go on trying.
+ * N2  Every request has a deadline of its own; anything that a reconnect, a restart of the server
+ *     or a missing stream can cause is UNAVAILABLE and may be tried again.
+ */
+import { connect, ErrorCode, Events, NatsError, type NatsConnection } from 'nats';
+import type { Clock } from '../core/clock.js';
+import { AppError, invalidInput, messageOf, noSpace, unavailable } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { retry } from '../core/retry.js';
+import { abortable } from '../core/signals.js';
+
+export interface Wait {
+  readonly signal: AbortSignal;
+}
+
+export interface QueueOptions {
+  /** `host:port`, several separated by commas. */
+  readonly servers: string;
+  /** Shown in the server's list of connections. */
+  readonly name: string;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Deadline of one request. */
+export const CALL_MS = 5_000;
+/** How long management requests go on trying while the server is away. */
+const BUDGET_MS = 30_000;
+const FIRST_CONNECT_MS = 15_000;
+
+const STREAM_MISSING = 10_059;
+const CONSUMER_MISSING = 10_014;
+const NO_STORAGE = new Set([10_023, 10_028, 10_047, 10_077]);
+const FATAL = new Set<string>([
+  ErrorCode.AuthorizationViolation,
+  ErrorCode.BadAuthentication,
+  ErrorCode.PermissionsViolation,
+]);
+
+export class Connection implements AsyncDisposable {
+  readonly nc: NatsConnection;
+  readonly options: QueueOptions;
+  #connected = true;
+  readonly #onDisconnect = new Set<() => void>();
+
+  constructor(nc: NatsConnection, options: QueueOptions) {
+    this.nc = nc;
+    this.options = options;
+    void this.#follow();
+  }
+
+  get connected(): boolean {
+    return this.#connected && !this.nc.isClosed();
+  }
+
+  /** Calls back when the connection breaks; returns the function that stops it. */
+  onDisconnect(callback: () => void): () => void {
+    this.#onDisconnect.add(callback);
+    return () => this.#onDisconnect.delete(callback);
+  }
+
+  /** Runs a request; errors become AppErrors. */
+  async call<T>(work: () => Promise<T>, wait: Wait): Promise<T> {
+    try {
+      return await abortable(work(), wait.signal);
+    } catch (error) {
+      if (wait.signal.aborted) throw wait.signal.reason;
+      throw fromNats(error, this.options.servers);
+    }
+  }
+
+  /** Tries a request until it is answered; `budgetMs` absent = until the signal aborts. */
+  async retry<T>(work: () => Promise<T>, o: Wait & { budgetMs?: number }): Promise<T> {
+    return retry(() => this.call(work, o), {
+      signal: o.signal,
+      clock: this.options.clock,
+      baseDelayMs: 50,
+      maxDelayMs: 1_000,
+      retryable: (error) => error instanceof AppError && error.code === 'UNAVAILABLE',
+      ...(o.budgetMs === undefined ? {} : { budgetMs: o.budgetMs }),
+    });
+  }
+
+  /** As `retry`, for management: gives up after a while. */
+  async manage<T>(work: () => Promise<T>, wait: Wait): Promise<T> {
+    return this.retry(work, { ...wait, budgetMs: BUDGET_MS });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.nc.isClosed()) return;
+    // Draining waits for the server; a server that is away must not hold up the end.
+    const { clock } = this.options;
+    const late = new AbortController();
+    await Promise.race([
+      this.nc.drain().catch(() => undefined),
+      clock.sleep(1_000, { signal: late.signal }).catch(() => undefined),
+    ]);
+    late.abort();
+    if (!this.nc.isClosed()) await this.nc.close().catch(() => undefined);
+  }
+
+  async #follow(): Promise<void> {
+    const { log, servers } = this.options;
+    for await (const status of this.nc.status()) {
+      if (status.type === Events.Disconnect) {
+        this.#connected = false;
+        log.warn({ servers }, 'NATS connection lost; reconnecting');
+        for (const callback of [...this.#onDisconnect]) callback();
+      } else if (status.type === Events.Reconnect) {
+        this.#connected = true;
+        log.info({ servers }, 'NATS connection is back');
+      }
+    }
+    this.#connected = false;
+    for (const callback of [...this.#onDisconnect]) callback();
+  }
+}
+
+/** Connects; throws UNAVAILABLE when the server does not answer for 15 s. */
+export async function openConnection(options: QueueOptions): Promise<Connection> {
+  const { clock, servers, name } = options;
+  const signal = new AbortController().signal;
+  const nc = await retry(
+    async () => {
+      try {
+        return await connect({
+          servers: servers.split(',').map((server) => server.trim()),
+          name,
+          maxReconnectAttempts: -1,
+          reconnectTimeWait: 200,
+          reconnectJitter: 100,
+          timeout: CALL_MS,
+          // A frozen server is noticed within 10 s.
+          pingInterval: 5_000,
+          maxPingOut: 2,
+        });
+      } catch (error) {
+        throw fromNats(error, servers);
+      }
+    },
+    { signal, clock, baseDelayMs: 100, maxDelayMs: 500, budgetMs: FIRST_CONNECT_MS },
+  );
+  return new Connection(nc, options);
+}
+
+/** Turns an error of the NATS client into an AppError. */
+export function fromNats(error: unknown, servers: string): unknown {
+  if (error instanceof AppError || !(error instanceof Error)) return error;
+  const options = { cause: error };
+  const text = messageOf(error);
+  const api = error instanceof NatsError ? error.api_error : undefined;
+  if (api && NO_STORAGE.has(api.err_code ?? 0)) {
+    return noSpace(`nats-server at ${servers} has no room left: ${api.description}`, options);
+  }
+  if (api && api.err_code !== STREAM_MISSING && api.code < 500) {
+    const code = api.err_code === CONSUMER_MISSING ? 'UNAVAILABLE' : 'INTERNAL';
+    return new AppError(code, `nats-server at ${servers}: ${api.description}`, options);
+  }
+  const code = (error as { code?: string }).code ?? '';
+  if (code === ErrorCode.MaxPayloadExceeded) {
+    return invalidInput(`a message is larger than nats-server takes: ${text}`, options);
+  }
+  if (FATAL.has(code)) {
+    const message = `nats-server at ${servers} refuses the connection: ${text}`;
+    return new AppError('PERMISSION_DENIED', message, options);
+  }
+  if (code === '503' && text.includes('jetstream')) {
+    return unavailable(
+      `nats-server at ${servers} runs without JetStream; start it with -js`,
+      options,
+    );
+  }
+  const what = code === ErrorCode.Timeout ? 'did not answer in time' : `is not reachable (${text})`;
+  return unavailable(`nats-server at ${servers} ${what}; is it running?`, options);
+}
+
+/** True when the error says that the stream does not exist (or nobody serves it). */
+export function streamMissing(error: unknown): boolean {
+  for (let current: unknown = error; current instanceof Error; current = current.cause) {
+    if (!(current instanceof NatsError)) continue;
+    if (current.api_error?.err_code === STREAM_MISSING) return true;
+    if (String(current.code) === '503') return true;
+  }
+  return false;
+}
+
+/** True when the error says that the consumer does not exist. */
+export function consumerMissing(error: unknown): boolean {
+  for (let current: unknown = error; current instanceof Error; current = current.cause) {
+    if (current instanceof NatsError && current.api_error?.err_code === CONSUMER_MISSING)
+      return true;
+  }
+  return false;
+}

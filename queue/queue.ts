@@ -1,0 +1,144 @@
+/**
+ * The queue between coordinators and workers, on NATS JetStream. What it holds are hints: progress
+ * and results count only once they are in etcd and the object store, so losing everything here
+ * costs time and nothing else.
+ */
+import type { JetStreamClient } from 'nats';
+import {
+  askStatus,
+  followLogs,
+  onCancel,
+  publishCancel,
+  publishLog,
+  serveStatus,
+  type WorkerStatus,
+} from './broadcast.js';
+import {
+  CALL_MS,
+  openConnection,
+  type Connection,
+  type QueueOptions,
+  type Wait,
+} from './connection.js';
+import { encode } from './json.js';
+import { resultSubject, type LogLine, type TaskMessage, type TaskResult } from './messages.js';
+import { readResults, type ResultItem } from './results.js';
+import { Streams, type Backlog, type PipelineLimits } from './streams.js';
+import { publishTasks, publishUntilStored, pullTasks, type TaskDelivery } from './tasks.js';
+
+export class Queue implements AsyncDisposable {
+  readonly #connection: Connection;
+  readonly #streams: Streams;
+  readonly #js: JetStreamClient;
+
+  /** @internal Use `openQueue`. */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#streams = new Streams(connection);
+    this.#js = connection.nc.jetstream({ timeout: CALL_MS });
+  }
+
+  /** False while it is reconnecting. */
+  get connected(): boolean {
+    return this.#connection.connected;
+  }
+
+  /** Makes the streams that are missing. */
+  async ensureStreams(wait: Wait): Promise<void> {
+    await this.#streams.ensure(wait);
+  }
+
+  /** Makes the pipeline's consumer, or changes its limits. */
+  async ensurePipeline(pipeline: string, limits: PipelineLimits, wait: Wait): Promise<void> {
+    await this.#streams.ensurePipeline(pipeline, limits, wait);
+  }
+
+  /** Removes the pipeline's consumer and everything stored for it. */
+  async deletePipeline(pipeline: string, wait: Wait): Promise<void> {
+    await this.#streams.deletePipeline(pipeline, wait);
+  }
+
+  /** Removes the job's tasks and results. */
+  async purgeJob(pipeline: string, job: string, wait: Wait): Promise<void> {
+    await this.#streams.purgeJob(pipeline, job, wait);
+  }
+
+  /**
+   * What waits in the pipeline's queue. Streams and consumer that are gone are made anew first;
+   * then `streamCreated` differs from what it was.
+   */
+  async backlog(pipeline: string, wait: Wait): Promise<Backlog> {
+    return this.#streams.backlog(pipeline, wait);
+  }
+
+  /** Returns when every task is stored; tries until the signal aborts. */
+  async publishTasks(tasks: readonly TaskMessage[], wait: Wait): Promise<void> {
+    await publishTasks(this.#connection, this.#streams, tasks, wait);
+  }
+
+  /** Takes up to `max` tasks within `expiresMs`; ends by itself, call it again. */
+  pull(
+    pipeline: string,
+    o: Wait & { readonly max: number; readonly expiresMs: number },
+  ): AsyncIterable<TaskDelivery> {
+    return pullTasks(this.#connection, pipeline, o);
+  }
+
+  /** Returns when the result is stored; tries until the signal aborts. */
+  async publishResult(result: TaskResult, wait: Wait): Promise<void> {
+    await publishUntilStored(
+      { connection: this.#connection, streams: this.#streams, js: this.#js },
+      {
+        subject: resultSubject(result.pipeline, result.job),
+        msgID: `${result.job}/${result.task}/${result.attempt}/${result.worker}`,
+        body: encode(result),
+      },
+      wait,
+    );
+  }
+
+  /** Results of a job in stored order, from `fromSequence` on; endless. */
+  results(
+    pipeline: string,
+    job: string,
+    o: Wait & { readonly fromSequence?: number },
+  ): AsyncIterable<ResultItem> {
+    return readResults(this.#connection, this.#streams, pipeline, job, o);
+  }
+
+  publishLog(line: LogLine): void {
+    publishLog(this.#connection, line);
+  }
+
+  /** Live lines of a job, or of every job of the pipeline (`*`); subscribed when this returns. */
+  followLogs(pipeline: string, job: string, wait: Wait): AsyncIterable<LogLine> {
+    return followLogs(this.#connection, pipeline, job, wait);
+  }
+
+  async publishCancel(job: string, wait?: Wait): Promise<void> {
+    await publishCancel(this.#connection, job, wait);
+  }
+
+  /** Calls back with every job that is cancelled; returns the function that stops it. */
+  onCancel(callback: (job: string) => void): () => void {
+    return onCancel(this.#connection, callback);
+  }
+
+  /** Answers questions about this worker; returns the function that stops it. */
+  serveStatus(worker: string, status: () => WorkerStatus): () => void {
+    return serveStatus(this.#connection, worker, status);
+  }
+
+  async askStatus(worker: string, wait: Wait): Promise<WorkerStatus> {
+    return askStatus(this.#connection, worker, wait);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#connection[Symbol.asyncDispose]();
+  }
+}
+
+/** Connects to NATS. Throws UNAVAILABLE when no server answers for 15 s. */
+export async function openQueue(options: QueueOptions): Promise<Queue> {
+  return new Queue(await openConnection(options));
+}
