@@ -86,7 +86,7 @@ export async function deleteFile(
     signal: options.signal,
     needBranch: 'head',
   });
-  await register(deps, target, options, (log) => log.add(deletion(path), options));
+  await register(deps, target, options, (log) => log.add(deletion(path)));
 }
 
 /** Copies a file or directory by reference; a missing source is silently nothing. */
@@ -111,8 +111,8 @@ export async function copyFile(
   });
   if (!node) return;
   await register(deps, target, options, async (log) => {
-    if (request.overwrite) await log.add({ op: 'delete', path: to }, wait);
-    await log.add({ op: 'graft', path: to, node }, wait);
+    if (request.overwrite) await log.add({ op: 'delete', path: to });
+    await log.add({ op: 'graft', path: to, node });
   });
 }
 
@@ -130,7 +130,7 @@ async function register(
   fill: (log: OpLog) => void | Promise<void>,
 ): Promise<void> {
   const writer = deps.storage.newWriter({ signal: options.signal });
-  const log = new OpLog(deps.storage, writer);
+  const log = new OpLog(deps.storage, writer, { signal: options.signal });
   try {
     await fill(log);
     await makeVisible(deps, target, await log.end(options), options);
@@ -167,7 +167,7 @@ class PutStream {
     this.#deps = deps;
     this.#writer = writer;
     this.#options = options;
-    this.#log = new OpLog(deps.storage, writer);
+    this.#log = new OpLog(deps.storage, writer, { signal: options.signal });
   }
 
   /** A message that names a file. */
@@ -176,7 +176,7 @@ class PutStream {
     const file = item.file as NonNullable<PutItem['file']>;
     await this.#checkTarget(file.commit);
     if (item.delete) {
-      await this.#log.add(deletion(canonicalPath(file.path)), this.#options);
+      await this.#log.add(deletion(canonicalPath(file.path)));
       return;
     }
     const path = writablePath(file.path);
@@ -234,10 +234,10 @@ class PutStream {
     const finish = async (content: FileContent): Promise<void> => {
       const { overwriteIndex } = item;
       if (overwriteIndex !== undefined && overwriteIndex > 0) {
-        await this.#log.add({ op: 'truncate', path, keep: overwriteIndex }, this.#options);
+        await this.#log.add({ op: 'truncate', path, keep: overwriteIndex });
       }
       const op = overwriteIndex === 0 ? 'set' : 'append';
-      const wait = this.#log.add({ op, path, content }, this.#options);
+      const wait = this.#log.add({ op, path, content });
       if (wait) await wait;
     };
     return {
@@ -259,12 +259,12 @@ class PutStream {
   }
 
   async #split(path: string, item: PutItem): Promise<Current> {
-    if (item.overwriteIndex === 0) await this.#log.add({ op: 'delete', path }, this.#options);
+    if (item.overwriteIndex === 0) await this.#log.add({ op: 'delete', path });
     let files: FileContent[] = [];
     const emit = (): void | Promise<void> => {
       const gathered = files;
       files = [];
-      return this.#log.add({ op: 'split', path, files: gathered }, this.#options);
+      return this.#log.add({ op: 'split', path, files: gathered });
     };
     const grouper = new RecordGrouper(this.#writer, item.split, (content) => {
       files.push(content);
