@@ -1,6 +1,5 @@
 /** From records and specs to the messages of the v1 API. */
 import {
-  DatumState,
   JobInfo,
   JobState,
   PipelineInfo,
@@ -37,15 +36,6 @@ const JOB_STATES: Record<JobStateName, JobState> = {
   MERGING: JobState.JOB_MERGING,
   EGRESSING: JobState.JOB_EGRESSING,
 };
-
-export function toJobState(name: JobStateName): JobState {
-  return JOB_STATES[name];
-}
-
-/** The stored name of a wire state; undefined for numbers we do not know. */
-export function fromJobState(state: JobState): JobStateName | undefined {
-  return (Object.keys(JOB_STATES) as JobStateName[]).find((name) => JOB_STATES[name] === state);
-}
 
 /** What is only known outside of records. */
 export interface PipelineLive {
@@ -156,17 +146,4 @@ export function toProcessStats(stats: JobStats): ProcessStats {
     downloadBytes: stats.downloadBytes,
     uploadBytes: stats.uploadBytes,
   };
-}
-
-const DATUM_STATES = {
-  success: DatumState.SUCCESS,
-  failed: DatumState.FAILED,
-  recovered: DatumState.RECOVERED,
-  skipped: DatumState.SKIPPED,
-  starting: DatumState.STARTING,
-} as const;
-export type DatumStateName = keyof typeof DATUM_STATES;
-
-export function toDatumState(name: DatumStateName): DatumState {
-  return DATUM_STATES[name];
 }
