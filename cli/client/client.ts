@@ -14,7 +14,8 @@ import {
   type ClientUnaryCall,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { AppError, unavailable } from '../../core/errors.js';
+import type { AppError } from '../../core/errors.js';
+import { unavailable } from '../../core/errors.js';
 import { addAbortListener } from '../../core/signals.js';
 import { CLIENT_OPTIONS } from '../../proto/channel.js';
 import type { APIClient as PfsApi } from '../../proto/generated/pfs.js';

@@ -10,7 +10,6 @@ export function paintWith(on: boolean): Paint {
   return (colour, text) => (on && text !== '' ? `\u001b[${CODES[colour]}m${text}\u001b[0m` : text);
 }
 
-// eslint-disable-next-line no-control-regex
 const ESCAPES = /\u001b\[[0-9;]*m/g;
 
 /** Characters a text takes on screen: code points without colour escapes. */

@@ -1,5 +1,6 @@
 /** A spec file's text → CreatePipelineRequests. */
-import { AppError, invalidInput } from '../../core/errors.js';
+import type { AppError } from '../../core/errors.js';
+import { invalidInput } from '../../core/errors.js';
 import { CreatePipelineRequest } from '../../proto/generated/pps.js';
 import { decodeMessage } from './decode.js';
 import { parseJsonStream } from './json-text.js';
