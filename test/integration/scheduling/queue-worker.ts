@@ -97,6 +97,7 @@ export class QueueWorker implements AsyncDisposable {
         pipeline: task.pipeline,
         job: task.job,
         task: task.task,
+        attempt: task.attempt,
         datum: '',
         startedMs: 0,
       })),
@@ -174,7 +175,7 @@ export class QueueWorker implements AsyncDisposable {
   async #deliver(delivery: TaskDelivery): Promise<void> {
     const { task } = delivery;
     if (!this.#jobs.has(task.job)) {
-      await delivery.nak(200);
+      delivery.nak(200);
       return;
     }
     const key = `${task.job}/${task.task}/${task.attempt}`;
