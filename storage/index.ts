@@ -18,6 +18,8 @@ import { DirStore } from './dir-store.js';
 import { ObjectCache } from './object-cache.js';
 import type { ObjectStore } from './object-store.js';
 import { keyOf, refFromText, refToText } from './refs.js';
+import { openTreePool, type TreePool } from './tree-pool.js';
+import { Trees } from './trees.js';
 import type { FileContent, ObjectKind, ObjectRef, Wait } from './types.js';
 
 export { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN } from './chunker.js';
@@ -25,7 +27,22 @@ export { contentOf, EMPTY_CONTENT, EMPTY_HASH, PACKED_BYTES_MAX } from './conten
 export type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
 export { ContentWriter, FileSink, type WriterOptions } from './content-writer.js';
 export type { ObjectInfo, ObjectStore } from './object-store.js';
+export { canonicalPath, compileGlob, isGlob, writablePath, type Glob } from './glob.js';
+export { decodeNode, encodeNode } from './node-format.js';
 export { keyOf, refFromText, refToText } from './refs.js';
+export { readRun, runFromText, runObjects, runToText, RunWriter, writeRun } from './run.js';
+export { SortedMap, type MapChange, type MapEntry } from './sorted-map.js';
+export type {
+  ApplyOptions,
+  RunInput,
+  RunPart,
+  RunRef,
+  TreeDiff,
+  TreeReader,
+  TreeStorage,
+} from './tree-types.js';
+export { isSharedEntry } from './apply-file.js';
+export { Trees } from './trees.js';
 export type * from './types.js';
 
 export interface StorageOptions {
@@ -39,6 +56,8 @@ export interface StorageOptions {
   readonly epoch: number;
   /** Memory for verified pages, runs and blobs. */
   readonly cacheBytes?: number;
+  /** Make large trees in a thread of their own. */
+  readonly treeThread?: boolean;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -51,7 +70,9 @@ const inflate = promisify(inflateRaw);
 
 /** Opens the object store named by the URL. UNAVAILABLE, INVALID_INPUT … say what to do. */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
-  return new Storage(await openObjects(options), options);
+  const storage = new Storage(await openObjects(options), options);
+  if (options.treeThread) storage.startTreeThread(options);
+  return storage;
 }
 
 async function openObjects(options: StorageOptions): Promise<ObjectStore> {
@@ -79,6 +100,8 @@ export class Storage implements AsyncDisposable {
   readonly clock: Clock;
   readonly #cache: ObjectCache;
   readonly #uploads = new UploadBudget(UPLOAD_BYTES);
+  readonly trees: Trees;
+  #pool: TreePool | undefined;
 
   constructor(
     readonly objects: ObjectStore,
@@ -88,6 +111,14 @@ export class Storage implements AsyncDisposable {
     this.log = options.log;
     this.clock = options.clock;
     this.#cache = new ObjectCache(options.cacheBytes ?? CACHE_BYTES);
+    this.trees = new Trees(this);
+  }
+
+  /** From now on large trees are made in a thread; closed with the storage. */
+  startTreeThread(options: StorageOptions): void {
+    const { url, s3, epoch, cacheBytes, log } = options;
+    this.#pool = openTreePool({ url, s3, epoch, cacheBytes }, log);
+    if (this.#pool) this.trees.usePool(this.#pool);
   }
 
   /** Stores an object under the digest of its bytes. Idempotent. */
@@ -172,6 +203,7 @@ export class Storage implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool?.[Symbol.asyncDispose]();
     await this.objects[Symbol.asyncDispose]();
   }
 }

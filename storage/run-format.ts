@@ -1,0 +1,296 @@
+/** Bytes of runs (docs/formats/run.md): blocks of sorted ops, each readable by itself. */
+import { crc32 } from 'node:zlib';
+import { invariant } from '../core/errors.js';
+import { ByteReader, ByteWriter, damaged, KeyReader, writeKey } from './bytes.js';
+import { PlaceTable, readContent, readPieces, writeContent } from './content-format.js';
+import { NodeReader, NodeWriter } from './node-format.js';
+import { checkFormat, readRef, writeRef } from './page.js';
+import { fromBinary, keyToPath, pathToKey, toBinary } from './path.js';
+import type { FileContent, ObjectRef, RunOp, TreeNode } from './types.js';
+
+const MAGIC = 0x52;
+const VERSION = 1;
+const FORM_OPS = 1;
+const FORM_LIST = 2;
+const BLOCK_BYTES = 64 * 1024;
+export const SPLIT_FILES_MAX = 1024;
+/** Bytes read at first to learn what a large run object is. */
+export const HEAD_BYTES = 64 * 1024;
+
+export const OP = {
+  set: 1,
+  append: 2,
+  delete: 3,
+  prune: 4,
+  truncate: 5,
+  mkdir: 6,
+  graft: 7,
+  split: 8,
+} as const;
+export type OpCode = (typeof OP)[keyof typeof OP];
+
+/** Files of a split, read from the run's bytes when they are needed. */
+export interface SplitFiles {
+  readonly count: number;
+  read(): Iterable<FileContent>;
+}
+
+/** A change as it is merged: everything but glob deletes. One shape, so that loops stay fast. */
+export interface KeyedOp {
+  readonly key: string;
+  readonly code: OpCode;
+  /** Order of effect on one key; apply() puts its own times here. */
+  seq: number;
+  readonly content: FileContent | undefined;
+  readonly keep: number;
+  readonly node: TreeNode | undefined;
+  readonly files: SplitFiles | undefined;
+}
+
+export interface GlobDelete {
+  readonly seq: number;
+  readonly pattern: string;
+}
+
+export interface RunHead {
+  readonly ops: number;
+  readonly seqMin: number;
+  readonly seqMax: number;
+  readonly globs: readonly GlobDelete[];
+  /** Parts, when the run is a list of runs. */
+  readonly parts: readonly ObjectRef[];
+  /** Where blocks begin. */
+  readonly at: number;
+}
+
+/** The op in its merged form, or a glob delete. Splits of many files become several. */
+export function toKeyed(op: RunOp): KeyedOp[] {
+  const key = op.op === 'deleteGlob' ? '' : pathToKey(op.path);
+  const base = { key, seq: op.seq, content: undefined, keep: 0, node: undefined, files: undefined };
+  switch (op.op) {
+    case 'set':
+    case 'append':
+      return [{ ...base, code: OP[op.op], content: op.content }];
+    case 'delete':
+      return [{ ...base, code: op.prune ? OP.prune : OP.delete }];
+    case 'truncate':
+      return [{ ...base, code: OP.truncate, keep: op.keep }];
+    case 'mkdir':
+      return [{ ...base, code: OP.mkdir }];
+    case 'graft':
+      return [{ ...base, code: OP.graft, node: op.node }];
+    case 'split': {
+      const parts: KeyedOp[] = [];
+      for (let from = 0; from < op.files.length; from += SPLIT_FILES_MAX) {
+        const files = op.files.slice(from, from + SPLIT_FILES_MAX);
+        parts.push({
+          ...base,
+          code: OP.split,
+          files: { count: files.length, read: () => files },
+        });
+      }
+      return parts;
+    }
+    case 'deleteGlob':
+      return [];
+  }
+}
+
+/** The op as callers of readRun see it. */
+export function fromKeyed(op: KeyedOp): RunOp {
+  const path = keyToPath(op.key);
+  const { seq } = op;
+  switch (op.code) {
+    case OP.set:
+      return { op: 'set', path, seq, content: op.content as FileContent };
+    case OP.append:
+      return { op: 'append', path, seq, content: op.content as FileContent };
+    case OP.delete:
+      return { op: 'delete', path, seq };
+    case OP.prune:
+      return { op: 'delete', path, seq, prune: true };
+    case OP.truncate:
+      return { op: 'truncate', path, seq, keep: op.keep };
+    case OP.mkdir:
+      return { op: 'mkdir', path, seq };
+    case OP.graft:
+      return { op: 'graft', path, seq, node: op.node as TreeNode };
+    case OP.split:
+      return { op: 'split', path, seq, files: [...(op.files as SplitFiles).read()] };
+  }
+}
+
+/** Bytes of a run of form 1. `ops` must be sorted by (key, seq). */
+export function encodeRun(ops: readonly KeyedOp[], globs: readonly GlobDelete[]): Buffer {
+  const out = new ByteWriter(Math.max(1024, ops.length * 64));
+  let seqMin = Infinity;
+  let seqMax = 0;
+  for (const { seq } of [...globs, ...ops]) {
+    invariant(Number.isSafeInteger(seq) && seq >= 0, 'seq of an op', { seq });
+    if (seq < seqMin) seqMin = seq;
+    if (seq > seqMax) seqMax = seq;
+  }
+  out.u8(MAGIC);
+  out.u8(VERSION);
+  out.u8(FORM_OPS);
+  out.varint(ops.length);
+  out.varint(seqMin === Infinity ? 0 : seqMin);
+  out.varint(seqMax);
+  out.varint(globs.length);
+  for (const { seq, pattern } of globs) {
+    const text = toBinary(pattern);
+    out.varint(seq);
+    out.varint(text.length);
+    out.binary(text);
+  }
+  const block = new BlockWriter();
+  for (const op of ops) if (block.add(op)) block.finish(out);
+  block.finish(out);
+  return out.take();
+}
+
+/** Bytes of a run made of several objects. */
+export function encodeRunList(parts: readonly ObjectRef[]): Buffer {
+  const out = new ByteWriter(64 + parts.length * 48);
+  out.u8(MAGIC);
+  out.u8(VERSION);
+  out.u8(FORM_LIST);
+  out.varint(parts.length);
+  for (const part of parts) writeRef(out, part);
+  return out.take();
+}
+
+/** Reads what comes before the blocks; undefined when `bytes` (a beginning) are too few. */
+export function decodeHead(bytes: Buffer, whole: boolean): RunHead | undefined {
+  try {
+    return readHead(new ByteReader(bytes));
+  } catch (error) {
+    if (whole) throw error;
+    return undefined;
+  }
+}
+
+function readHead(reader: ByteReader): RunHead {
+  checkFormat(reader, { magic: MAGIC, version: VERSION, what: 'a run' });
+  const form = reader.u8();
+  if (form === FORM_LIST) {
+    const count = reader.varint();
+    const parts: ObjectRef[] = [];
+    for (let index = 0; index < count; index += 1) parts.push(readRef(reader, 'run'));
+    return { ops: 0, seqMin: 0, seqMax: 0, globs: [], parts, at: reader.at };
+  }
+  if (form !== FORM_OPS) throw damaged('a run');
+  const ops = reader.varint();
+  const seqMin = reader.varint();
+  const seqMax = reader.varint();
+  const globs: GlobDelete[] = [];
+  const count = reader.varint();
+  for (let index = 0; index < count; index += 1) {
+    const seq = reader.varint();
+    globs.push({ seq, pattern: fromBinary(reader.binary(reader.varint())) });
+  }
+  return { ops, seqMin, seqMax, globs, parts: [], at: reader.at };
+}
+
+class BlockWriter {
+  readonly #nodes = new NodeWriter();
+  readonly #payload = new ByteWriter(BLOCK_BYTES * 2);
+  readonly #scratch = new ByteWriter(1024);
+  #count = 0;
+  #before = '';
+
+  /** True when the block is full. */
+  add(op: KeyedOp): boolean {
+    const out = this.#nodes.body;
+    writeKey(out, this.#before, op.key);
+    this.#before = op.key;
+    this.#count += 1;
+    out.u8(op.code);
+    out.varint(op.seq);
+    if (op.content) writeContent(out, this.#nodes.places, op.content);
+    else if (op.code === OP.truncate) out.varint(op.keep);
+    else if (op.node) this.#nodes.value(withoutList(op.node), out);
+    else if (op.files) this.#split(out, op.files, this.#nodes.places);
+    return out.length >= BLOCK_BYTES;
+  }
+
+  finish(out: ByteWriter): void {
+    if (this.#count === 0) return;
+    const payload = this.#payload;
+    payload.varint(this.#count);
+    this.#nodes.finish(payload);
+    const bytes = payload.view();
+    out.u32(bytes.length);
+    out.u32(crc32(bytes));
+    out.bytes(bytes);
+    payload.reset();
+    this.#count = 0;
+    this.#before = '';
+  }
+
+  #split(out: ByteWriter, files: SplitFiles, places: PlaceTable): void {
+    this.#scratch.reset();
+    for (const content of files.read()) writeContent(this.#scratch, places, content);
+    out.varint(files.count);
+    out.varint(this.#scratch.length);
+    out.bytes(this.#scratch.view());
+  }
+}
+
+function withoutList(node: TreeNode): TreeNode {
+  return node.type === 'file' && node.list ? { ...node, list: undefined } : node;
+}
+
+/** Checks a block against its sum and answers its ops, in order. */
+export function* decodeBlock(payload: Buffer, sum: number): Generator<KeyedOp> {
+  if (crc32(payload) !== sum) throw damaged('a block of a run');
+  const reader = new ByteReader(payload);
+  const count = reader.varint();
+  const nodes = new NodeReader(reader);
+  const keys = new KeyReader();
+  for (let index = 0; index < count; index += 1) yield decodeOp(reader, keys, nodes);
+}
+
+function decodeOp(reader: ByteReader, keys: KeyReader, nodes: NodeReader): KeyedOp {
+  const key = keys.next(reader);
+  const code = reader.u8() as OpCode;
+  const seq = reader.varint();
+  let content: FileContent | undefined;
+  let keep = 0;
+  let node: TreeNode | undefined;
+  let files: SplitFiles | undefined;
+  switch (code) {
+    case OP.set:
+    case OP.append:
+      content = readContent(reader, nodes.places);
+      break;
+    case OP.truncate:
+      keep = reader.varint();
+      break;
+    case OP.graft:
+      node = nodes.value(reader);
+      break;
+    case OP.split:
+      files = splitFiles(reader, nodes.places);
+      break;
+    case OP.delete:
+    case OP.prune:
+    case OP.mkdir:
+      break;
+    default:
+      throw damaged('a run');
+  }
+  return { key, code, seq, content, keep, node, files };
+}
+
+function splitFiles(reader: ByteReader, places: Parameters<typeof readPieces>[1]): SplitFiles {
+  const count = reader.varint();
+  const bytes = reader.bytes(reader.varint());
+  return {
+    count,
+    *read() {
+      const each = new ByteReader(bytes);
+      for (let index = 0; index < count; index += 1) yield readContent(each, places);
+    },
+  };
+}

@@ -1,0 +1,180 @@
+/**
+ * Gives heavy applies to a thread, so that the event loop of the caller stays free. The thread has
+ * its own connection to the object store; only references travel.
+ *
+ * Q1 A thread that dies fails the applies it had (UNAVAILABLE: they may be tried again) and is
+ *    started anew for the next one.
+ * Q2 `apply` settles before the pool is closed; closing aborts what still runs.
+ */
+import { existsSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { entryPath } from '../core/entry.js';
+import {
+  AppError,
+  cancelled,
+  unavailable,
+  type ErrorCode,
+  type ErrorFields,
+} from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { addAbortListener } from '../core/signals.js';
+import type { StorageOptions } from './index.js';
+import { decodeNode, encodeNode } from './node-format.js';
+import { runToText } from './run.js';
+import type { ApplyOptions, RunInput, RunPart } from './tree-types.js';
+import type { DirNode } from './types.js';
+
+/** Applies below both limits are faster where they are. */
+const INLINE_BYTES_MAX = 1024 * 1024;
+const INLINE_RUNS_MAX = 64;
+
+/** What the thread is told when it starts. */
+export type ThreadSetup = Pick<StorageOptions, 'url' | 's3' | 'epoch' | 'cacheBytes'>;
+
+export interface ThreadRun {
+  readonly run: string;
+  readonly select?: ReadonlyMap<number, number>;
+  readonly subtract?: boolean;
+}
+
+export type ThreadRequest =
+  | {
+      readonly kind: 'apply';
+      readonly id: number;
+      readonly base: Uint8Array | undefined;
+      readonly runs: readonly ThreadRun[];
+      readonly options: Omit<ApplyOptions, 'signal'>;
+    }
+  | { readonly kind: 'abort'; readonly id: number };
+
+export interface ThreadReply {
+  readonly id: number;
+  readonly root?: Uint8Array;
+  readonly error?: {
+    readonly code: ErrorCode;
+    readonly message: string;
+    readonly fields: ErrorFields;
+  };
+}
+
+interface Waiting {
+  readonly resolve: (root: DirNode) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A pool, or undefined where the thread's program is missing (then applies run in place). */
+export function openTreePool(setup: ThreadSetup, log: Log): TreePool | undefined {
+  const program = entryPath('tree-thread');
+  if (existsSync(program)) return new TreePool(program, setup, log);
+  log.warn({ program }, 'tree thread is not built; trees are made in place');
+  return undefined;
+}
+
+export class TreePool implements AsyncDisposable {
+  readonly #waiting = new Map<number, Waiting>();
+  #worker: Worker | undefined;
+  #nextId = 1;
+  #closed = false;
+
+  constructor(
+    readonly program: string,
+    readonly setup: ThreadSetup,
+    readonly log: Log,
+  ) {}
+
+  /** True when the work is worth a thread (functions can not travel to one). */
+  wants(runs: readonly RunInput[]): boolean {
+    let bytes = 0;
+    for (const input of runs) {
+      const part: RunPart = 'run' in input ? input : { run: input };
+      if (part.keep || part.order) return false;
+      bytes += 'inline' in part.run ? part.run.inline.length : part.run.object.size;
+    }
+    return !this.#closed && (bytes > INLINE_BYTES_MAX || runs.length > INLINE_RUNS_MAX);
+  }
+
+  /** Trees.apply in the thread. */
+  async apply(
+    base: DirNode | undefined,
+    runs: readonly RunInput[],
+    options: ApplyOptions,
+  ): Promise<DirNode> {
+    const { signal, ...rest } = options;
+    signal.throwIfAborted();
+    const worker = (this.#worker ??= this.#start());
+    const id = this.#nextId++;
+    const stop = addAbortListener(signal, () => this.#send(worker, { kind: 'abort', id }));
+    try {
+      return await new Promise<DirNode>((resolve, reject) => {
+        this.#waiting.set(id, { resolve, reject });
+        this.#send(worker, {
+          kind: 'apply',
+          id,
+          base: base && encodeNode(base),
+          runs: runs.map(toThreadRun),
+          options: rest,
+        });
+      });
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      stop();
+      this.#waiting.delete(id);
+      if (this.#waiting.size === 0) this.#worker?.unref();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    const worker = this.#worker;
+    this.#worker = undefined;
+    await worker?.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(this.program, { workerData: this.setup });
+    worker.on('message', (reply: ThreadReply) => this.#settle(reply));
+    worker.on('error', (error) => this.log.error({ err: error }, 'tree thread failed'));
+    worker.on('exit', () => this.#lost(worker));
+    return worker;
+  }
+
+  #send(worker: Worker, request: ThreadRequest): void {
+    if (request.kind === 'apply') worker.ref();
+    worker.postMessage(request);
+  }
+
+  #settle(reply: ThreadReply): void {
+    const waiting = this.#waiting.get(reply.id);
+    if (!waiting) return;
+    if (reply.root) {
+      waiting.resolve(decodeNode(Buffer.from(reply.root)) as DirNode);
+      return;
+    }
+    const { code, message, fields } = reply.error ?? {
+      code: 'INTERNAL' as const,
+      message: 'the tree thread gave no answer',
+      fields: {},
+    };
+    waiting.reject(new AppError(code, message, { fields }));
+  }
+
+  #lost(worker: Worker): void {
+    if (this.#worker === worker) this.#worker = undefined;
+    const error = this.#closed
+      ? cancelled('storage was closed')
+      : unavailable('the thread that makes trees stopped; try again');
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+  }
+}
+
+function toThreadRun(input: RunInput): ThreadRun {
+  const part: RunPart = 'run' in input ? input : { run: input };
+  const run = runToText(part.run);
+  return {
+    run,
+    ...(part.select && { select: part.select }),
+    ...(part.subtract && { subtract: true }),
+  };
+}

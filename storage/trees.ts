@@ -1,0 +1,263 @@
+/**
+ * Directory trees: immutable, shared page by page between commits. Reading is by streams; a change
+ * costs the pages on its way (docs/formats/tree.md, docs/formats/run.md).
+ *
+ * T1 Nodes that leave this class have all their pieces.
+ * T2 `apply` answers only when every object of the new tree is stored.
+ */
+import { applyRuns } from './apply.js';
+import { withFloor } from './apply-dir.js';
+import { withPieces } from './apply-file.js';
+import { openPage } from './apply-context.js';
+import { compileGlob, type Glob } from './glob.js';
+import { diffMaps, getFrom, scanMap } from './map-read.js';
+import { directoryCodec, EMPTY_DIR } from './node-format.js';
+import { PageStore } from './page-store.js';
+import { fromBinary, toBinary } from './path.js';
+import type { TreePool } from './tree-pool.js';
+import type { ApplyOptions, RunInput, TreeDiff, TreeReader, TreeStorage } from './tree-types.js';
+import type { DirNode, FileNode, TreeNode, Wait } from './types.js';
+
+const LISTS_AHEAD = 16;
+
+export class Trees implements TreeReader {
+  readonly empty: DirNode = EMPTY_DIR;
+  readonly #store: PageStore<TreeNode>;
+  #pool: TreePool | undefined;
+
+  constructor(readonly storage: TreeStorage) {
+    this.#store = new PageStore(storage, directoryCodec);
+  }
+
+  /** Gives heavy applies to threads of this pool. The caller closes it. */
+  usePool(pool: TreePool): void {
+    this.#pool = pool;
+  }
+
+  /** What is at a canonical path; undefined when nothing is. */
+  async lookup(root: DirNode, path: string, wait: Wait): Promise<TreeNode | undefined> {
+    const node = await this.#find(root, path, wait);
+    return node?.type === 'file' ? withPieces(this.storage, node, wait) : node;
+  }
+
+  /** Children of the directory at `path` in byte order of names, those after `after`. */
+  async *list(
+    root: DirNode,
+    path: string,
+    options: Wait & { readonly after?: string },
+  ): AsyncGenerator<{ name: string; node: TreeNode }> {
+    const dir = await this.#find(root, path, options);
+    if (dir?.type !== 'dir') return;
+    const { signal, after } = options;
+    const range = after === undefined ? { signal } : { signal, from: `${toBinary(after)}\0` };
+    const page = await openPage(this.#store, dir, options);
+    const entries = scanMap(this.#store, page, range);
+    yield* this.#complete(named(entries, dir.floor), options);
+  }
+
+  /** The node at `path`, then everything below it in tree order. */
+  async *walk(
+    root: DirNode,
+    path: string,
+    wait: Wait,
+  ): AsyncGenerator<{ path: string; node: TreeNode }> {
+    const node = await this.#find(root, path, wait);
+    if (node) yield* this.#complete(this.#below(path, node, { ...wait }), wait);
+  }
+
+  /** Nodes whose path matches the pattern, in tree order, with what its groups captured. */
+  async *glob(
+    root: DirNode,
+    pattern: string,
+    wait: Wait,
+  ): AsyncGenerator<{ path: string; node: TreeNode; captures: string[] }> {
+    const glob = compileGlob(pattern);
+    if (glob.literal) {
+      const node = await this.lookup(root, glob.pattern, wait);
+      if (node) yield { path: glob.pattern, node, captures: [glob.pattern] };
+      return;
+    }
+    const start = glob.literalPrefix.slice(0, glob.literalPrefix.lastIndexOf('/'));
+    const dir = await this.#find(root, start, wait);
+    if (dir?.type !== 'dir') return;
+    const matches = this.#matches(this.#below(start, dir, { ...wait, glob }), glob);
+    yield* this.#complete(matches, wait);
+  }
+
+  /**
+   * Nodes whose content differs, in tree order, directories before what is below them. What is only
+   * on one side is reported with everything below it.
+   */
+  async *diff(
+    a: DirNode | undefined,
+    b: DirNode | undefined,
+    wait: Wait,
+  ): AsyncGenerator<TreeDiff> {
+    if (a && b && a.hash.equals(b.hash)) return;
+    for await (const found of this.#differences('', a, b, wait)) {
+      yield {
+        path: found.path,
+        ...(found.a && { a: await this.#whole(found.a, wait) }),
+        ...(found.b && { b: await this.#whole(found.b, wait) }),
+      };
+    }
+  }
+
+  /**
+   * The tree after runs of changes were applied to `base` (none: an empty tree). Conflicts are
+   * STATE_CONFLICT in the words of the old servers; in mode `merge` see also isSharedEntry.
+   */
+  async apply(
+    base: DirNode | undefined,
+    runs: readonly RunInput[],
+    options: ApplyOptions,
+  ): Promise<DirNode> {
+    if (this.#pool?.wants(runs)) return this.#pool.apply(base, runs, options);
+    return applyRuns(this.#store, base, runs, options);
+  }
+
+  async #find(root: DirNode, path: string, wait: Wait): Promise<TreeNode | undefined> {
+    let node: TreeNode = root;
+    for (const name of path.split('/')) {
+      if (name === '') continue;
+      if (node.type !== 'dir') return undefined;
+      const page = await openPage(this.#store, node, wait);
+      const found: TreeNode | undefined = await getFrom(this.#store, page, toBinary(name), wait);
+      if (!found) return undefined;
+      node = withFloor(found, node.floor);
+    }
+    return node;
+  }
+
+  /** The node and everything below it; with a glob, only where it may match, without the node. */
+  async *#below(
+    path: string,
+    node: TreeNode,
+    options: Wait & { readonly glob?: Glob },
+  ): AsyncGenerator<{ path: string; node: TreeNode }> {
+    const { glob, signal } = options;
+    if (!glob) yield { path, node };
+    if (node.type === 'file') return;
+    const open = async (at: string, dir: DirNode): Promise<OpenDir> => {
+      const page = await openPage(this.#store, dir, options);
+      const prefix = glob ? namePrefix(glob, at) : '';
+      return {
+        path: at,
+        floor: dir.floor,
+        prefix,
+        entries: scanMap(this.#store, page, { signal, from: prefix }),
+      };
+    };
+    const stack = [await open(path, node)];
+    for (let top = stack.at(-1); top; top = stack.at(-1)) {
+      const next = await top.entries.next();
+      if (next.done || !next.value.key.startsWith(top.prefix)) {
+        stack.pop();
+        continue;
+      }
+      const child = {
+        path: `${top.path}/${fromBinary(next.value.key)}`,
+        node: withFloor(next.value.value, top.floor),
+      };
+      yield child;
+      if (child.node.type === 'dir' && (!glob || glob.mayMatchBelow(child.path))) {
+        stack.push(await open(child.path, child.node));
+      }
+    }
+  }
+
+  async *#matches(
+    entries: AsyncIterable<{ path: string; node: TreeNode }>,
+    glob: Glob,
+  ): AsyncGenerator<{ path: string; node: TreeNode; captures: string[] }> {
+    for await (const { path, node } of entries) {
+      const match = glob.match(path);
+      if (match) yield { path, node, captures: match.captures };
+    }
+  }
+
+  async *#differences(
+    path: string,
+    a: TreeNode | undefined,
+    b: TreeNode | undefined,
+    wait: Wait,
+  ): AsyncGenerator<TreeDiff> {
+    yield { path, ...(a && { a }), ...(b && { b }) };
+    const dirA = a?.type === 'dir' ? a : undefined;
+    const dirB = b?.type === 'dir' ? b : undefined;
+    if (!dirA && !dirB) return;
+    const roots = {
+      a: dirA && (await openPage(this.#store, dirA, wait)),
+      b: dirB && (await openPage(this.#store, dirB, wait)),
+    };
+    const { signal } = wait;
+    for await (const child of diffMaps(this.#store, roots, { signal, same: sameContent })) {
+      const at = `${path}/${fromBinary(child.key)}`;
+      const childA = child.a && withFloor(child.a, dirA?.floor);
+      const childB = child.b && withFloor(child.b, dirB?.floor);
+      yield* this.#differences(at, childA, childB, wait);
+    }
+  }
+
+  async #whole(node: TreeNode, wait: Wait): Promise<TreeNode> {
+    return node.type === 'file' ? withPieces(this.storage, node, wait) : node;
+  }
+
+  /** Loads missing piece lists (T1), several ahead of the reader. */
+  async *#complete<T extends { node: TreeNode }>(
+    items: AsyncIterable<T>,
+    wait: Wait,
+  ): AsyncGenerator<T> {
+    const ahead: (T | Promise<T>)[] = [];
+    for await (const item of items) {
+      if (ahead.length === 0 && !needsList(item.node)) {
+        yield item;
+        continue;
+      }
+      const complete = needsList(item.node) ? this.#completed(item, wait) : item;
+      // A failure is thrown where the item is due.
+      if (complete instanceof Promise) complete.catch(() => undefined);
+      ahead.push(complete);
+      if (ahead.length >= LISTS_AHEAD) yield await (ahead.shift() as T | Promise<T>);
+    }
+    for (const item of ahead) yield await item;
+  }
+
+  async #completed<T extends { node: TreeNode }>(item: T, wait: Wait): Promise<T> {
+    return { ...item, node: await withPieces(this.storage, item.node as FileNode, wait) };
+  }
+}
+
+interface OpenDir {
+  readonly path: string;
+  readonly floor: number | undefined;
+  /** Only names that start so are of interest. */
+  readonly prefix: string;
+  readonly entries: AsyncGenerator<{ key: string; value: TreeNode }>;
+}
+
+async function* named(
+  entries: AsyncIterable<{ key: string; value: TreeNode }>,
+  floor: number | undefined,
+): AsyncGenerator<{ name: string; node: TreeNode }> {
+  for await (const { key, value } of entries) {
+    yield { name: fromBinary(key), node: withFloor(value, floor) };
+  }
+}
+
+function needsList(node: TreeNode): boolean {
+  return node.type === 'file' && node.list !== undefined && node.pieces.length === 0;
+}
+
+function sameContent(a: TreeNode, b: TreeNode): boolean {
+  return a.type === b.type && a.hash.equals(b.hash);
+}
+
+/** The beginning of every name in directory `path` that leads to a match. */
+function namePrefix(glob: Glob, path: string): string {
+  const inside = `${path}/`;
+  if (!glob.literalPrefix.startsWith(inside)) return '';
+  const rest = glob.literalPrefix.slice(inside.length);
+  const end = rest.indexOf('/');
+  return toBinary(end < 0 ? rest : rest.slice(0, end));
+}
