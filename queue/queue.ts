@@ -90,7 +90,7 @@ export class Queue implements AsyncDisposable {
       { connection: this.#connection, streams: this.#streams, js: this.#js },
       {
         subject: resultSubject(result.pipeline, result.job),
-        msgID: `${result.job}/${result.task}/${result.attempt}/${result.worker}`,
+        msgID: `${result.pipeline}/${result.job}/${result.task}/${result.attempt}/${result.worker}`,
         body: encode(result),
       },
       wait,

@@ -42,7 +42,7 @@ export async function publishTasks(
     if (signal.aborted) break;
     await room.acquire({ signal }).catch(() => undefined);
     if (signal.aborted) break;
-    const msgID = `${task.job}/${task.attempt}/${task.task}`;
+    const msgID = `${task.pipeline}/${task.job}/${task.attempt}/${task.task}`;
     const one = publishUntilStored(
       { connection, streams, js },
       { subject: taskSubject(task.pipeline, task.job), msgID, body: encode(task) },

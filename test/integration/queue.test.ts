@@ -1,0 +1,262 @@
+/** The queue against a real nats-server, also while it is killed, frozen and robbed of its store. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../core/clock.js';
+import { silentLog } from '../../core/log.js';
+import { openQueue, type Queue, type TaskDelivery } from '../../queue/index.js';
+import type { LogLine, TaskMessage, TaskResult } from '../../queue/messages.js';
+import { startNats, type NatsServer } from '../support/nats.js';
+import { until } from '../support/until.js';
+
+const signal = AbortSignal.timeout(110_000);
+const wait = { signal };
+let nats: NatsServer;
+let queue: Queue;
+
+const open = async (server: NatsServer): Promise<Queue> =>
+  openQueue({ servers: server.url, name: 'test', log: silentLog, clock: systemClock });
+
+const task = (pipeline: string, job: string, n: number, attempt = 0): TaskMessage => ({
+  ...{ pipeline, job, attempt, task: n, version: 1 },
+  ...{ spec: 'spec', segment: 'segment', from: n, to: n + 1 },
+});
+const stats = { downloadMs: 0, processMs: 0, uploadMs: 0, downloadBytes: 0, uploadBytes: 0 };
+const result = (of: TaskMessage, worker = 'w'): TaskResult => ({
+  ...{ pipeline: of.pipeline, job: of.job, task: of.task, attempt: of.attempt, worker, stats },
+  ...{ details: 'details', processed: 1, failed: 0, recovered: 0 },
+});
+
+/** Takes tasks until `count` different ones were seen, acknowledging each. */
+async function drain(q: Queue, pipeline: string, count: number): Promise<number[]> {
+  const seen = new Set<number>();
+  while (seen.size < count) {
+    for await (const delivery of q.pull(pipeline, { signal, max: 32, expiresMs: 2_000 })) {
+      seen.add(delivery.task.task);
+      await q.publishResult(result(delivery.task), wait);
+      await delivery.ack();
+    }
+  }
+  return [...seen].sort((a, b) => a - b);
+}
+
+async function take(q: Queue, pipeline: string, max: number): Promise<TaskDelivery[]> {
+  const got: TaskDelivery[] = [];
+  for await (const delivery of q.pull(pipeline, { signal, max, expiresMs: 1_000 })) {
+    got.push(delivery);
+  }
+  return got;
+}
+
+async function collect(q: Queue, pipeline: string, job: string, count: number): Promise<number[]> {
+  const seen = new Set<number>();
+  for await (const item of q.results(pipeline, job, wait)) {
+    seen.add(item.result.task);
+    if (seen.size === count) break;
+  }
+  return [...seen].sort((a, b) => a - b);
+}
+
+const numbers = (count: number): number[] => [...Array(count).keys()];
+
+beforeAll(async () => {
+  nats = await startNats();
+  queue = await open(nats);
+  await queue.ensureStreams(wait);
+});
+afterAll(async () => {
+  await queue[Symbol.asyncDispose]();
+  await nats[Symbol.asyncDispose]();
+});
+
+describe('tasks', () => {
+  it('go to whoever asks, each once; doubles are dropped', async () => {
+    await queue.ensurePipeline('p', { inFlightMax: 50 }, wait);
+    const tasks = numbers(200).map((n) => task('p', 'j', n));
+    await queue.publishTasks(tasks, wait);
+    await queue.publishTasks(tasks, wait);
+    expect(await queue.backlog('p', wait)).toMatchObject({ pending: 200, inFlight: 0 });
+    expect(await drain(queue, 'p', 200)).toEqual(numbers(200));
+    await until('nothing is left', async () => {
+      const { pending, inFlight } = await queue.backlog('p', wait);
+      return pending + inFlight === 0;
+    });
+    expect(await collect(queue, 'p', 'j', 200)).toEqual(numbers(200));
+  });
+
+  it('never more in flight than the limit, also after it changed', async () => {
+    await queue.ensurePipeline('limit', { inFlightMax: 3 }, wait);
+    await queue.publishTasks(
+      numbers(10).map((n) => task('limit', 'j', n)),
+      wait,
+    );
+    expect(await take(queue, 'limit', 10)).toHaveLength(3);
+    await queue.ensurePipeline('limit', { inFlightMax: 5 }, wait);
+    expect(await take(queue, 'limit', 10)).toHaveLength(2);
+    expect(await queue.backlog('limit', wait)).toMatchObject({ pending: 5, inFlight: 5 });
+  });
+
+  it('come back after nak and after silence, with their count of deliveries', async () => {
+    await queue.ensurePipeline('again', { inFlightMax: 5, ackWaitMs: 1_000 }, wait);
+    await queue.publishTasks([task('again', 'j', 0)], wait);
+    const [first] = await take(queue, 'again', 1);
+    expect(first?.redeliveries).toBe(0);
+    first?.nak(1);
+    const [second] = await take(queue, 'again', 1);
+    expect(second?.redeliveries).toBe(1);
+    const started = performance.now();
+    while (performance.now() - started < 2_000) {
+      second?.working();
+      expect(await take(queue, 'again', 1)).toHaveLength(0);
+    }
+    const [third] = await until('it comes again', async () => {
+      const got = await take(queue, 'again', 1);
+      return got.length > 0 && got;
+    });
+    expect(third?.redeliveries).toBe(2);
+    await third?.ack();
+  });
+
+  it('tasks that arrived but were not looked at are given back at once', async () => {
+    await queue.ensurePipeline('back', { inFlightMax: 5 }, wait);
+    await queue.publishTasks(
+      numbers(2).map((n) => task('back', 'j', n)),
+      wait,
+    );
+    for await (const delivery of queue.pull('back', { signal, max: 2, expiresMs: 1_000 })) {
+      await delivery.ack();
+      break;
+    }
+    expect(await take(queue, 'back', 1)).toHaveLength(1);
+  });
+
+  it('a purged job leaves nothing, a deleted pipeline neither', async () => {
+    await queue.ensurePipeline('gone', { inFlightMax: 5 }, wait);
+    await queue.publishTasks(
+      numbers(5).map((n) => task('gone', n < 3 ? 'a' : 'b', n)),
+      wait,
+    );
+    await queue.purgeJob('gone', 'a', wait);
+    expect((await take(queue, 'gone', 5)).map((d) => d.task.task)).toEqual([3, 4]);
+    await queue.deletePipeline('gone', wait);
+    await queue.deletePipeline('gone', wait);
+    await expect(queue.backlog('gone', wait)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+});
+
+describe('what is not stored', () => {
+  it('live lines reach followers of the job and of the pipeline', async () => {
+    const line = (job: string, message: string): LogLine => ({
+      ...{ ts: 1, pipeline: 'lp', job, task: 0, attempt: 0, line: 0 },
+      ...{ worker: 'w', datum: 'd', user: true, message },
+    });
+    const one = queue.followLogs('lp', 'j1', wait);
+    const all = queue.followLogs('lp', '*', wait);
+    await using other = await open(nats);
+    await other.askStatus('nobody', wait).catch(() => undefined);
+    for (const job of ['j1', 'j2']) other.publishLog(line(job, `of ${job}`));
+    const read = async (lines: AsyncIterable<LogLine>, count: number): Promise<string[]> => {
+      const got: string[] = [];
+      for await (const { message } of lines) if (got.push(message) === count) break;
+      return got;
+    };
+    expect(await read(one, 1)).toEqual(['of j1']);
+    expect((await read(all, 2)).sort()).toEqual(['of j1', 'of j2']);
+  });
+
+  it('cancellations and questions find their way', async () => {
+    await using worker = await open(nats);
+    const cancelled: string[] = [];
+    worker.onCancel((job) => cancelled.push(job));
+    const running = [{ pipeline: 'p', job: 'j', task: 1, attempt: 0, datum: 'd', startedMs: 5 }];
+    worker.serveStatus('w1', () => ({ running }));
+    const status = await until('the worker answers', () => queue.askStatus('w1', wait));
+    expect(status.running).toEqual(running);
+    await queue.publishCancel('j7');
+    await until('it was told', () => cancelled.includes('j7'));
+    await expect(queue.askStatus('w2', wait)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});
+
+describe('a server in trouble', () => {
+  it('kill -9 and restart while publishing and working: every result arrives', async () => {
+    await using server = await startNats();
+    await using publisher = await open(server);
+    await using worker = await open(server);
+    const count = 3_000;
+    await publisher.ensureStreams(wait);
+    await publisher.ensurePipeline('p', { inFlightMax: 64, ackWaitMs: 2_000 }, wait);
+    const results = collect(publisher, 'p', 'j', count);
+    const publishing = publisher.publishTasks(
+      numbers(count).map((n) => task('p', 'j', n)),
+      wait,
+    );
+    let taken = 0;
+    const working = (async () => {
+      const seen = new Set<number>();
+      while (seen.size < count) {
+        for await (const d of worker.pull('p', { signal, max: 32, expiresMs: 2_000 })) {
+          await worker.publishResult(result(d.task), wait);
+          seen.add(d.task.task);
+          taken = seen.size;
+          void d.ack();
+        }
+      }
+    })();
+    for (const at of [500, 1_500]) {
+      await until(`${at} are done`, () => taken >= at, 60_000);
+      await server.kill9();
+      await server.restart();
+    }
+    await publishing;
+    await working;
+    expect(await results).toEqual(numbers(count));
+  });
+
+  it('a wiped store: streams and consumer are made anew, readers start over', async () => {
+    await using server = await startNats();
+    await using q = await open(server);
+    await q.ensureStreams(wait);
+    await q.ensurePipeline('p', { inFlightMax: 5 }, wait);
+    const first = task('p', 'j', 0);
+    await q.publishTasks([first], wait);
+    for (let i = 0; i < 10; i += 1) await q.publishResult(result(task('p', 'j', i)), wait);
+    const before = await q.backlog('p', wait);
+    const reader = q.results('p', 'j', wait)[Symbol.asyncIterator]();
+    for (let i = 0; i < 10; i += 1) await reader.next();
+    const next = reader.next();
+    await server.kill9();
+    await server.wipe();
+    await server.restart();
+    const after = await q.backlog('p', wait);
+    expect(after.streamCreated).not.toBe(before.streamCreated);
+    expect(after.pending).toBe(0);
+    await q.publishTasks([task('p', 'j', 0, 1)], wait);
+    expect(await take(q, 'p', 5)).toHaveLength(1);
+    await q.publishResult(result(task('p', 'j', 42)), wait);
+    const item = (await next).value as { sequence: number; result: TaskResult };
+    expect(item.result.task).toBe(42);
+    expect(item.sequence).toBe(1);
+    await reader.return?.();
+  });
+
+  it('a frozen server: pulls end, publishing goes on when it is back', async () => {
+    await using server = await startNats();
+    await using q = await open(server);
+    await q.ensureStreams(wait);
+    await q.ensurePipeline('p', { inFlightMax: 5 }, wait);
+    server.pause();
+    const pulled = take(q, 'p', 1);
+    const published = q.publishTasks([task('p', 'j', 0)], wait);
+    expect(await pulled).toEqual([]);
+    server.resume();
+    await published;
+    await until('the task comes', async () => (await take(q, 'p', 1)).length === 1);
+  });
+
+  it('a server that is not there is named in the error', async () => {
+    const opening = openQueue({
+      ...{ servers: '127.0.0.1:1', name: 't', log: silentLog, clock: systemClock },
+    });
+    await expect(opening).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(opening).rejects.toThrow('127.0.0.1:1');
+  });
+});
