@@ -37,13 +37,6 @@ const JOB_STATES: Record<JobStateName, JobState> = {
   EGRESSING: JobState.JOB_EGRESSING,
 };
 
-/** What is only known outside of records. */
-export interface PipelineLive {
-  readonly workersRequested?: number;
-  readonly workersAvailable?: number;
-  readonly unclaimedTasks?: number;
-}
-
 /**
  * A spec as shown to people. State, reason and counters are always those of the present pipeline,
  * also when the spec is an older one; `specCommit` names the commit the spec was read from.
@@ -52,7 +45,6 @@ export function toPipelineInfo(
   spec: PipelineInfo,
   record: PipelineRecord,
   specCommit: string,
-  live: PipelineLive = {},
 ): PipelineInfo {
   const jobCounts: Record<number, number> = {};
   for (const [name, count] of Object.entries(record.jobCounts)) {
@@ -65,9 +57,6 @@ export function toPipelineInfo(
     jobCounts,
     lastJobState: JOB_STATES[record.lastJobState],
     specCommit: { repo: { name: SPEC_REPO }, id: specCommit },
-    workersRequested: live.workersRequested ?? 0,
-    workersAvailable: live.workersAvailable ?? 0,
-    unclaimedTasks: live.unclaimedTasks ?? 0,
     workerRc: workerSet(record),
   };
 }

@@ -28,7 +28,7 @@ export interface DatumDeps {
   readonly pipelines: Pipelines;
   readonly scheduling: Pick<
     Scheduler,
-    'listDatums' | 'findDatum' | 'previewDatums' | 'readLogs' | 'running'
+    'listDatums' | 'findDatum' | 'previewDatums' | 'readLogs' | 'running' | 'workers'
   >;
 }
 

@@ -1,8 +1,16 @@
 /** pps.API: pipelines and jobs. Handlers only take requests apart; the rules live in pipelines/. */
 import { invalidInput, unimplemented } from '../../core/errors.js';
 import type { Empty } from '../../proto/generated/google/protobuf/empty.js';
-import { JobState, type APIServer, type Job, type Pipeline } from '../../proto/generated/pps.js';
+import {
+  JobState,
+  PipelineState,
+  type APIServer,
+  type Job,
+  type Pipeline,
+  type PipelineInfo,
+} from '../../proto/generated/pps.js';
 import type { Pipelines } from '../pipelines/index.js';
+import { hostCount, slotsWanted } from '../scheduling/index.js';
 import { datumHandlers, workerStatus, type DatumDeps } from './pps-datums.js';
 import type { Handlers } from './handler.js';
 
@@ -14,24 +22,27 @@ export interface PpsDeps extends DatumDeps {
 
 export function ppsHandlers(deps: PpsDeps): Handlers<APIServer> {
   return {
-    ...pipelineHandlers(deps.pipelines),
+    ...pipelineHandlers(deps),
     ...jobHandlers(deps),
     ...datumHandlers(deps),
     ...notYet(),
   };
 }
 
-function pipelineHandlers(pipelines: Pipelines): Handlers<APIServer> {
+function pipelineHandlers(deps: PpsDeps): Handlers<APIServer> {
+  const { pipelines } = deps;
   return {
     createPipeline: async (request, { signal }) => {
       await pipelines.create(request, { signal });
       return EMPTY;
     },
     inspectPipeline: async (request, { signal }) =>
-      pipelines.inspect(nameOf(request.pipeline), { signal }),
+      withWorkers(deps, await pipelines.inspect(nameOf(request.pipeline), { signal })),
     listPipeline: async (request, { signal }) => {
       const pipelineInfo = [];
-      for await (const info of pipelines.list(request, { signal })) pipelineInfo.push(info);
+      for await (const info of pipelines.list(request, { signal })) {
+        pipelineInfo.push(withWorkers(deps, info));
+      }
       return { pipelineInfo };
     },
     deletePipeline: async (request, { signal }) => {
@@ -58,8 +69,11 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
   return {
     inspectJob: async (request, { signal }) => {
       const info = await pipelines.inspectJob(request, { signal });
-      if (!request.full || info.state !== JobState.JOB_RUNNING) return info;
-      return { ...info, workerStatus: await workerStatus(deps, info.job?.id ?? '', { signal }) };
+      if (info.state !== JobState.JOB_RUNNING) return info;
+      const reason = info.reason || whyNobodyWorks(deps);
+      if (!request.full) return { ...info, reason };
+      const status = await workerStatus(deps, info.job?.id ?? '', { signal });
+      return { ...info, reason, workerStatus: status };
     },
     listJob: async (request, { signal }) => {
       const jobInfo = [];
@@ -77,6 +91,29 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
       return EMPTY;
     },
   };
+}
+
+/** How many slots a pipeline wants and can have; while there are none, also why it stands still. */
+function withWorkers(deps: PpsDeps, info: PipelineInfo): PipelineInfo {
+  const { stopped, parallelismSpec } = info;
+  if (stopped) return info;
+  const workers = deps.scheduling.workers().filter(({ draining }) => !draining);
+  const { constant = 1, coefficient = 0 } = parallelismSpec ?? {};
+  const wanted = slotsWanted({ constant, coefficient }, hostCount(workers));
+  const slots = workers.reduce((sum, worker) => sum + worker.slots, 0);
+  const running = info.state === PipelineState.PIPELINE_RUNNING;
+  return {
+    ...info,
+    workersRequested: wanted,
+    workersAvailable: Math.min(wanted, slots),
+    reason: info.reason || (running ? whyNobodyWorks(deps) : ''),
+  };
+}
+
+/** What a running job waits for when there is nobody to run it; empty when there is. */
+function whyNobodyWorks(deps: PpsDeps): string {
+  if (deps.scheduling.workers().some(({ draining }) => !draining)) return '';
+  return 'waiting for workers: none has joined; start one with `tusk worker --join HOST:PORT`';
 }
 
 /** Rpcs of the v1 API that this version answers with what it is missing and what to do instead. */
