@@ -8,7 +8,7 @@ export interface TaskDelivery {
   /** How often the task was delivered before this time. */
   readonly redeliveries: number;
   /** The task is done (or needs not be done); it will not come again. */
-  ack(): void;
+  ack(): Promise<void>;
   /** Somebody else (or this worker, later) shall try. */
   nak(delayMs: number): void;
   /** The task is still being worked on. */

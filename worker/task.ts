@@ -17,6 +17,7 @@ import { refToText, type ContentWriter, type Storage } from '../storage/index.js
 import { RunWriter, runToText } from '../storage/run.js';
 import type { Wait } from '../storage/types.js';
 import { runDatum, type DatumDeps, type Slot } from './datum.js';
+import type { BlobCache } from './blob-cache.js';
 import type { InputCache } from './input-cache.js';
 import type { WorkQueue } from './ports.js';
 import { TaskInputs } from './task-inputs.js';
@@ -27,6 +28,7 @@ import type { RunCommand } from './spawner-protocol.js';
 export interface TaskDeps extends DatumDeps {
   /** Storage that writes with the given garbage-collection epoch. */
   readonly storage: (epoch: number) => Storage;
+  readonly blobs: BlobCache;
   readonly cache: InputCache;
   readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog'>;
   readonly budget: LiveBudget;
@@ -52,9 +54,8 @@ export async function runTask(
   task: TaskMessage,
   options: TaskOptions,
 ): Promise<TaskResult> {
-  const base = deps.storage(0);
-  const spec = await base.getJson<JobSpec>(task.spec, options);
-  const segment = await base.getJson<WorkDatum[]>(task.segment, options);
+  const spec = await deps.blobs.get<JobSpec>(task.spec, options);
+  const segment = await deps.blobs.get<WorkDatum[]>(task.segment, options);
   const datums = segment.slice(task.from, task.to);
   const run = new TaskRun(deps, { ...task }, spec, datums, options);
   try {

@@ -1,0 +1,320 @@
+/**
+ * A worker: joined to the cluster by its heartbeat thread, connected to queue and store as the
+ * cluster says, running tasks in its slots. Stateless but for its caches.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../core/clock.js';
+import { messageOf, stateConflict } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { ResourceStack } from '../core/resource-stack.js';
+import { retry } from '../core/retry.js';
+import { addAbortListener } from '../core/signals.js';
+import type { WorkerConfig, WorkerHello } from '../proto/generated/tusk.js';
+import { openQueue, type Queue } from '../queue/index.js';
+import { openStorage, Storage } from '../storage/index.js';
+import { BlobCache } from './blob-cache.js';
+import type { WorkerConfigFile } from './config.js';
+import type { Slot } from './datum.js';
+import { InputCache } from './input-cache.js';
+import { makeSlotFiles, probeIsolation, releasePfs } from './isolation.js';
+import { Membership } from './membership.js';
+import { PullLoop } from './pull-loop.js';
+import type { SpawnerClient } from './spawner-client.js';
+import type { Isolation } from './spawner-protocol.js';
+import { LiveBudget } from './task-log.js';
+import { runTask, type TaskDeps } from './task.js';
+
+export interface WorkerDeps {
+  readonly config: WorkerConfigFile;
+  readonly spawner: SpawnerClient;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly version: string;
+}
+
+/** Log lines a worker sends to followers per second. */
+const LIVE_LINES = 2_000;
+/** How long running datums may take to end after the worker was asked to leave. */
+const DRAIN_MS = 24 * 3_600_000;
+
+/**
+ * Runs a worker until `signal` aborts, then drains: no new tasks, running ones end, then it leaves.
+ * `abort` ends it at once. Throws when it cannot start, or when it must not go on.
+ */
+export async function runWorker(
+  deps: WorkerDeps,
+  options: { readonly signal: AbortSignal; readonly abort: AbortSignal },
+): Promise<void> {
+  await using stack = new ResourceStack();
+  const { config, spawner, log } = deps;
+  claimDataDir(config.dataDir);
+  stack.defer(() => rmSync(pidFile(config.dataDir), { force: true }));
+  const isolation = await probeIsolation({
+    spawner,
+    dataDir: config.dataDir,
+    forced: config.isolation,
+    path: config.inherited.PATH ?? '',
+    log,
+    signal: options.signal,
+  });
+  stack.defer(() => releasePfs(config.dataDir));
+  const hello = helloOf(deps, isolation);
+  log.info({ worker: hello.workerId, slots: hello.slots, isolation }, 'worker starts');
+  const node = new Node({ ...deps, log: log.child({ worker: hello.workerId }) }, hello, isolation);
+  stack.use(node);
+  await node.run(options);
+}
+
+class Node implements AsyncDisposable {
+  readonly #stack = new ResourceStack();
+  readonly #failed = new AbortController();
+  readonly #membership: Membership;
+  #loop: PullLoop | undefined;
+  #joined = false;
+  #settings: WorkerConfig | undefined;
+  #configured: (config: WorkerConfig) => void = () => undefined;
+  #assignments: Parameters<PullLoop['assign']>[0] = [];
+
+  constructor(
+    readonly deps: WorkerDeps,
+    readonly hello: WorkerHello,
+    readonly isolation: Isolation,
+  ) {
+    const { clock, log, config } = deps;
+    this.#membership = this.#stack.use(
+      new Membership({
+        addresses: config.addresses,
+        hello,
+        clock,
+        log,
+        running: () => this.#loop?.running.map((task) => ({ ...task })) ?? [],
+        onConfig: (next) => this.#configure(next),
+        onAssignments: ({ pipelines }) => {
+          this.#assignments = pipelines;
+          this.#loop?.assign(pipelines);
+        },
+        onJoined: (joined) => this.#setJoined(joined),
+        onFailure: (error) => this.#failed.abort(error),
+      }),
+    );
+  }
+
+  async run({ signal, abort }: { signal: AbortSignal; abort: AbortSignal }): Promise<void> {
+    const { clock, log } = this.deps;
+    const ended = AbortSignal.any([signal, abort, this.#failed.signal]);
+    const config = await this.#config(ended);
+    if (!config) return this.#failed.signal.throwIfAborted();
+    const queue = await this.#open(config, ended);
+    if (!queue) return this.#failed.signal.throwIfAborted();
+    const loop = this.#loop;
+    if (!loop) return;
+    const tending = loop.tend({ signal: AbortSignal.any([abort, this.#failed.signal]) });
+    tending.catch(() => undefined);
+    loop.assign(this.#assignments);
+    loop.setPaused(!this.#joined);
+    await new Promise<void>((resolve) => addAbortListener(ended, resolve));
+    this.#failed.signal.throwIfAborted();
+    log.info({ running: loop.running.length }, 'worker drains');
+    this.#membership.drain();
+    const stop = addAbortListener(abort, () => void loop.close());
+    const late = clock.sleep(DRAIN_MS, { signal: abort }).catch(() => undefined);
+    await Promise.race([loop.drain(), late]);
+    stop();
+    log.info('worker leaves');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack[Symbol.asyncDispose]();
+  }
+
+  #configure(next: WorkerConfig): void {
+    const now = this.#settings;
+    if (now && !sameServers(now, next)) {
+      // Another cluster, or its servers moved: start anew with the new addresses.
+      this.#failed.abort(stateConflict('the servers of the cluster changed; the worker restarts'));
+      return;
+    }
+    this.#settings = next;
+    this.#configured(next);
+  }
+
+  #config(ended: AbortSignal): Promise<WorkerConfig | undefined> {
+    if (this.#settings) return Promise.resolve(this.#settings);
+    return new Promise((resolve) => {
+      const stop = addAbortListener(ended, () => resolve(undefined));
+      this.#configured = (config) => {
+        stop();
+        resolve(config);
+      };
+    });
+  }
+
+  #setJoined(joined: boolean): void {
+    this.#joined = joined;
+    if (joined) return this.#loop?.setPaused(false);
+    // The lease still holds; a coordinator that restarts shall not interrupt the flow of tasks.
+    const leaseMs = this.#settings?.leaseMs ?? 0;
+    const { clock } = this.deps;
+    void clock.sleep(leaseMs, { signal: this.#failed.signal }).then(
+      () => !this.#joined && this.#loop?.setPaused(true),
+      () => undefined,
+    );
+  }
+
+  /** Connects to queue and store; tries until both answer. Undefined when the worker shall end. */
+  async #open(config: WorkerConfig, ended: AbortSignal): Promise<Queue | undefined> {
+    const { clock, log } = this.deps;
+    try {
+      return await retry(
+        async () => {
+          await using stack = new ResourceStack();
+          const storage = stack.use(await openStorage(storageOptions(config, this.deps)));
+          const name = this.hello.workerId;
+          const queue = stack.use(await openQueue({ servers: config.natsUrl, name, log, clock }));
+          this.#loop = this.#assemble(storage, queue);
+          stack.defer(this.#listen(queue, this.#loop));
+          const opened = stack.move();
+          this.#stack.defer(() => opened[Symbol.asyncDispose]());
+          return queue;
+        },
+        {
+          signal: ended,
+          clock,
+          baseDelayMs: 500,
+          retryable: () => true,
+          onRetry: (error) => log.warn({ err: error }, `cannot work yet: ${messageOf(error)}`),
+        },
+      );
+    } catch (error) {
+      if (ended.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  #listen(queue: Queue, loop: PullLoop): () => void {
+    const stops = [
+      queue.onCancel((job) => loop.cancel(job)),
+      queue.serveStatus(this.hello.workerId, () => ({ running: loop.running })),
+    ];
+    return () => stops.forEach((stop) => stop());
+  }
+
+  #assemble(storage: Storage, queue: Queue): PullLoop {
+    const { config, clock, log, spawner } = this.deps;
+    const slots = Array.from({ length: this.hello.slots }, (_, index): Slot => {
+      const files = makeSlotFiles(config.dataDir, index, this.isolation);
+      spawner.openSlot({ slot: index, isolation: this.isolation, dir: files.dir });
+      return { index, files };
+    });
+    const cache = new InputCache({
+      dir: join(config.dataDir, 'cache'),
+      bytesMax: config.cacheBytes,
+      copies: this.isolation === 'plain',
+      read: (content, wait) => storage.read(content, wait),
+    });
+    const task: TaskDeps = {
+      clock,
+      log,
+      spawner,
+      queue,
+      cache,
+      trees: storage.trees,
+      blobs: new BlobCache(storage),
+      storage: storageByEpoch(storage, { log, clock }),
+      identity: {
+        worker: this.hello.workerId,
+        namespace: 'default',
+        inherited: config.inherited,
+      },
+      budget: new LiveBudget(LIVE_LINES, () => clock.monotonicMs()),
+      uid: process.getuid?.() ?? 0,
+    };
+    return new PullLoop({
+      queue,
+      slots,
+      clock,
+      log,
+      run: async (message, { slot, signal, onDatum }) => {
+        const onStart = ({ id }: { id: string }): void => onDatum(id);
+        await runTask(task, message, { slot, signal, onDatum: onStart });
+      },
+    });
+  }
+}
+
+/** Objects of a job are written with its job's epoch; everything else is shared. */
+export function storageByEpoch(
+  base: Storage,
+  deps: { readonly log: Log; readonly clock: Clock },
+): (epoch: number) => Storage {
+  const known = new Map<number, Storage>([[base.epoch, base]]);
+  return (epoch) => {
+    const found = known.get(epoch);
+    if (found) return found;
+    const made = new Storage(base.objects, { ...deps, epoch, cacheBytes: 8 * 1024 * 1024 });
+    known.set(epoch, made);
+    return made;
+  };
+}
+
+function storageOptions(config: WorkerConfig, { log, clock }: WorkerDeps) {
+  const { s3AccessKey: accessKeyId, s3SecretKey: secretAccessKey } = config;
+  const s3 = accessKeyId === '' ? undefined : { accessKeyId, secretAccessKey };
+  return { url: config.storeUrl, epoch: 0, log, clock, ...(s3 ? { s3 } : {}) };
+}
+
+function sameServers(a: WorkerConfig, b: WorkerConfig): boolean {
+  return (
+    a.natsUrl === b.natsUrl &&
+    a.storeUrl === b.storeUrl &&
+    (a.clusterId === b.clusterId || a.clusterId === '' || b.clusterId === '')
+  );
+}
+
+function helloOf({ config, version }: WorkerDeps, isolation: Isolation): WorkerHello {
+  const host = config.host.replace(/[^A-Za-z0-9_-]/g, '-');
+  return {
+    workerId: `${host}-${randomBytes(4).toString('hex')}`,
+    host: config.host,
+    // Without namespaces there is only one /pfs.
+    slots: isolation === 'plain' ? 1 : config.slots,
+    cpus: config.cpus,
+    memoryBytes: config.memoryBytes,
+    gpus: [],
+    labels: { ...config.labels },
+    isolation,
+    version,
+  };
+}
+
+/** One worker per data directory: two would empty each other's slots. */
+function claimDataDir(dataDir: string): void {
+  mkdirSync(dataDir, { recursive: true, mode: 0o755 });
+  const file = pidFile(dataDir);
+  let pid = 0;
+  try {
+    pid = Number(readFileSync(file, 'utf8'));
+  } catch {
+    // Nobody was here.
+  }
+  if (pid > 0 && pid !== process.pid && isWorker(pid)) {
+    throw stateConflict(
+      `another worker (process ${pid}) uses ${dataDir}; stop it or give this one another --data-dir`,
+    );
+  }
+  writeFileSync(file, String(process.pid));
+}
+
+function isWorker(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('worker');
+  } catch {
+    return false;
+  }
+}
+
+function pidFile(dataDir: string): string {
+  return join(dataDir, 'worker.pid');
+}
