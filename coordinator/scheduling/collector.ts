@@ -12,12 +12,18 @@ import type { TaskMessage, TaskResult } from '../../queue/messages.js';
 import { unavailable } from '../../core/errors.js';
 import { childController } from '../../core/signals.js';
 import type { Wait } from '../../storage/types.js';
-import { patchJobIn, type JobPatch, type JobRecord } from '../pipelines/model.js';
+import {
+  patchJobIn,
+  type JobPatch,
+  type JobRecord,
+  type PipelineRecord,
+} from '../pipelines/model.js';
 import { TaskBoard } from './board.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
 import type { MasterLog } from './master-log.js';
 import type { JobPlan, ResultsIndex } from './model.js';
 import { loadResults } from './results.js';
+import { hostCount, slotsWanted } from './shares.js';
 import { Wakeup } from './wakeup.js';
 import { Watchers, type Lost } from './watchers.js';
 
@@ -25,8 +31,7 @@ export interface CollectInput {
   readonly job: JobRecord;
   readonly plan: JobPlan;
   readonly fence: Fence;
-  /** Tasks that may be in flight at once. */
-  readonly slots: number;
+  readonly record: PipelineRecord;
   readonly master: MasterLog;
 }
 
@@ -76,7 +81,7 @@ export class Collector {
   /** Returns when every task has a result. Safe to call again after a failure or takeover. */
   async run(wait: Wait): Promise<void> {
     const { queue } = this.deps;
-    const { job, slots } = this.input;
+    const { job } = this.input;
     await queue.ensurePipeline(job.pipeline, { inFlightMax: slots, ackWaitMs: ACK_WAIT_MS }, wait);
     const resumed = await this.#resume(wait);
     if (this.board.complete) return;
@@ -245,4 +250,14 @@ export class Collector {
       to,
     };
   }
+}
+
+/** The consumer that the pipeline's workers pull from, with the pipeline's parallelism as limit. */
+export async function ensureConsumer(
+  deps: Pick<OwnerDeps, 'queue' | 'views'>,
+  record: PipelineRecord,
+  wait: Wait,
+): Promise<void> {
+  const inFlightMax = slotsWanted(record.parallelism, hostCount(deps.views.offers()));
+  await deps.queue.ensurePipeline(record.name, { inFlightMax, ackWaitMs: ACK_WAIT_MS }, wait);
 }

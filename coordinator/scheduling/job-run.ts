@@ -133,7 +133,7 @@ export class JobRun {
       job: this.#job,
       plan,
       fence: this.input.fence,
-      slots: this.#slots(),
+      record: this.input.record,
       master: this.master,
     });
     this.#collector = collector;

@@ -63,7 +63,7 @@ export class Ownership {
         await this.#underLease(lease, signal).catch((error: unknown) => {
           if (!signal.aborted) log.warn({ err: error }, 'ownership loop failed; starting again');
         });
-        await this.#endAll('lost its lease');
+        await this.#endAll(signal.aborted ? 'stopping' : 'lost its lease');
         if (!signal.aborted) await clock.sleep(200, { signal }).catch(() => undefined);
       }
     } finally {

@@ -21,6 +21,7 @@ import {
 } from '../pipelines/model.js';
 import { openKey, SPEC_REPO, type CommitRecord, type OpenRecord } from '../versioning/model.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import { ensureConsumer } from './collector.js';
 import { JobRun } from './job-run.js';
 import { nextCommit, type Candidate } from './ready.js';
 import { Wakeup } from './wakeup.js';
@@ -119,6 +120,8 @@ export class PipelineLoop {
         return (await this.#closeStale(next.commit, wait)) ? 'again' : 'rest';
       case 'ready':
         await this.#show(record, 'RUNNING', wait);
+        // Workers begin to pull as soon as they see the job: the consumer has to be there by then.
+        await ensureConsumer(this.deps, record, wait);
         return (await this.#createJob(next.commit, wait)) ? 'again' : 'rest';
     }
   }
