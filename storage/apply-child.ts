@@ -144,7 +144,7 @@ function file(context: ApplyContext, decision: Decision): Outcome | Promise<Outc
   return { node, made, pruned };
 }
 
-/** A file with ops below it: a conflict, unless none of them has an effect. */
+/** A file with ops below it: a conflict, unless a later delete took their effect away. */
 async function fileAbove(
   context: ApplyContext,
   decision: Decision,
@@ -152,18 +152,61 @@ async function fileAbove(
 ): Promise<Outcome> {
   const prefix = decision.input.key + KEY_SEPARATOR;
   let { made, pruned } = decision;
+  const below = new EffectBelow(decision);
+  const check = (op: KeyedOp | undefined): void => {
+    if (op) throw belowFile(context, decision, op);
+  };
   for (let op = ops.head; op?.key.startsWith(prefix); op = ops.head) {
     if (isSubtracted(op, context.options.mode)) throw sharedEntry(op.key);
-    if (makes(op)) {
-      if (op.seq >= decision.wiped) throw belowFile(context, decision, op);
-      made = Math.max(made, op.seq);
-    }
+    check(below.add(op));
+    if (makes(op)) made = Math.max(made, op.seq);
     if (op.code === OP.prune) pruned = Math.max(pruned, op.seq);
     const waiting = ops.advance();
     if (waiting) await waiting;
   }
+  check(below.end());
   const outcome = await file(context, decision);
   return { node: outcome.node, made, pruned };
+}
+
+/** Finds, among ops in tree order, one that still has an effect after all deletes. */
+class EffectBelow {
+  readonly #decision: Decision;
+  /** Deletes at the present path and its parents, outermost first. */
+  readonly #wipes: { readonly key: string; readonly time: number }[] = [];
+  /** Ops of the present path, by time. */
+  #group: KeyedOp[] = [];
+
+  constructor(decision: Decision) {
+    this.#decision = decision;
+  }
+
+  /** Takes the next op; answers one of the path before that has an effect. */
+  add(op: KeyedOp): KeyedOp | undefined {
+    const found = this.#group[0]?.key === op.key ? undefined : this.end();
+    this.#group.push(op);
+    return found;
+  }
+
+  end(): KeyedOp | undefined {
+    const group = this.#group;
+    const [first] = group;
+    if (!first) return undefined;
+    this.#group = [];
+    for (let top = this.#wipes.at(-1); top; top = this.#wipes.at(-1)) {
+      if (first.key.startsWith(top.key + KEY_SEPARATOR)) break;
+      this.#wipes.pop();
+    }
+    let time = this.#wipes.at(-1)?.time ?? this.#decision.wiped;
+    for (const { code, seq } of group) {
+      if (code === OP.delete || code === OP.prune) time = Math.max(time, seq);
+    }
+    const { globs } = this.#decision.input;
+    const path = globs.length > 0 ? keyToPath(first.key) : '';
+    for (const glob of globs) if (glob.time > time && glob.glob.match(path)) time = glob.time;
+    this.#wipes.push({ key: first.key, time });
+    return group.find((op) => makes(op) && op.seq >= time);
+  }
 }
 
 function belowFile(context: ApplyContext, decision: Decision, op: KeyedOp): Error {

@@ -168,6 +168,12 @@ describe('apply: put', () => {
     expect(await text('+/n=1', '+/n/g=1')).toBe(below.replace('/f', '/n'));
     expect(await text('>/f=1')).toBe('the file at "/f" is not a directory');
     await bench.put(base, '+/d/y=1', '+/f/g=1', '-/f');
+    const same = await bench.show(base);
+    expect(await bench.show(await bench.put(base, '+/f/g=1', '-/f/g'))).toEqual(same);
+    expect(await bench.show(await bench.put(base, '+/f/g/h=1', '-/f/g'))).toEqual(same);
+    expect(await bench.show(await bench.put(base, '+/f/g/h=1', '*/f/*/h'))).toEqual(same);
+    expect(await text('+/f/g=1', '-/f/g', '+/f/g=2')).toBe(below);
+    expect(await text('+/f/g=1', '-/f/a', '+/f/z=2')).toBe(below);
   });
 
   it('continues splits after the highest name', async () => {

@@ -4,6 +4,7 @@ import { codeOf, messageOf } from '../../core/errors.js';
 import { isId } from '../../core/ids.js';
 import { NEVER } from '../../core/signals.js';
 import type { CommitRecord, CreateBranchInput } from '../../coordinator/versioning/index.js';
+import type { RunRef } from '../../storage/index.js';
 import { startEtcd, type EtcdServer } from '../support/etcd.js';
 import { openVersioningStack, type VersioningStack } from '../support/versioning.js';
 
@@ -294,6 +295,24 @@ describe('starting and finishing commits', () => {
     const runs = [await stack.put(whole)];
     const direct = await versioning.oneShot({ repo: 'b', name: 'master' }, runs, wait);
     expect(done.digest).toBe(direct.digest);
+  });
+
+  it('stays open after a conflict, until the offending path is gone', async () => {
+    const { versioning } = stack;
+    const open = await start('a');
+    const write = async (name: string, run: RunRef): Promise<void> =>
+      versioning.registerRuns(open, [run], name, wait);
+    await write('1', await stack.put({ '/a': 'file' }));
+    await write('2', await stack.put({ '/a/b': 'below a file' }));
+    const text = `attempted to visit "/a/b", but it's not a directory`;
+    expect((await failure(versioning.openTree(open, wait))).text).toBe(text);
+    expect((await failure(finish('a', open.id))).text).toBe(text);
+    // More writes than are merged at a time lie between the conflict and what undoes it.
+    const filler = await stack.put({ '/filler': 'x' });
+    for (let i = 0; i < 100; i += 1) await write(`f${i}`, filler);
+    await write('3', await stack.run([{ op: 'delete', path: '/a/b', seq: 0 }]));
+    const done = await finish('a', open.id);
+    expect(done).toMatchObject({ size: 5, files: 2 });
   });
 
   it('lets one of two finishers win and the other one hear it', async () => {
