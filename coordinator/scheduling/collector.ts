@@ -80,9 +80,7 @@ export class Collector {
 
   /** Returns when every task has a result. Safe to call again after a failure or takeover. */
   async run(wait: Wait): Promise<void> {
-    const { queue } = this.deps;
-    const { job } = this.input;
-    await queue.ensurePipeline(job.pipeline, { inFlightMax: slots, ackWaitMs: ACK_WAIT_MS }, wait);
+    await ensureConsumer(this.deps, this.input.record, wait);
     const resumed = await this.#resume(wait);
     if (this.board.complete) return;
     await this.#publishFirst(resumed, wait);
