@@ -5,9 +5,10 @@
  *
  * P1  A request that the server may have forgotten (disconnect, missed heartbeats, consumer gone)
  *     ends at once with what has come, and says why.
- * P2  Messages that came but were not taken any more are given back.
+ * P2  Messages that came but were not taken any more are given back; so are those that a server
+ *     which had been silent sends after all (else they would be stuck for the whole ack wait).
  */
-import { createInbox, nanos, type Msg } from 'nats';
+import { createInbox, nanos, type Msg, type Subscription } from 'nats';
 import { addAbortListener } from '../core/signals.js';
 import type { Connection, Wait } from './connection.js';
 
@@ -33,6 +34,7 @@ export type PullEnd = 'full' | 'expired' | 'gone' | 'disconnected' | 'silent';
 
 const HEARTBEAT_MAX_MS = 5_000;
 const GRACE_MS = 1_000;
+const LINGER_MS = 60_000;
 const text = new TextEncoder();
 
 /** Runs one pull; yields messages and returns why it ended. */
@@ -60,6 +62,9 @@ class Pull {
   readonly #quiet = new AbortController();
   #left: number;
   #end: PullEnd | undefined;
+  #closed = false;
+  /** The server may still answer the request. */
+  #doubtful = false;
   #wake: () => void = () => undefined;
   #heardMs: number;
 
@@ -77,7 +82,8 @@ class Pull {
       stopListening();
       stopAbort();
       this.#quiet.abort();
-      if (!nc.isClosed()) subscription.unsubscribe();
+      if (this.#doubtful) void this.#linger(subscription);
+      else if (!nc.isClosed()) subscription.unsubscribe();
     };
     if (!connection.connected) {
       this.#finish('disconnected');
@@ -108,6 +114,8 @@ class Pull {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#stop();
     // P2: nobody will look at these any more.
     for (const { message } of this.#arrived.splice(0)) message.respond(text.encode('-NAK'));
@@ -116,6 +124,10 @@ class Pull {
   #receive(message: Msg): void {
     this.#heardMs = this.#connection.options.clock.monotonicMs();
     const delivery = parseDelivery(message);
+    if (delivery && this.#closed) {
+      message.respond(text.encode('-NAK'));
+      return;
+    }
     if (delivery) {
       this.#arrived.push(delivery);
       this.#left -= 1;
@@ -133,6 +145,13 @@ class Pull {
     this.#wake();
   }
 
+  /** Goes on listening for what a frozen server sends when it wakes up (P2). */
+  async #linger(subscription: Subscription): Promise<void> {
+    const { clock } = this.#connection.options;
+    await clock.sleep(LINGER_MS, this.#request).catch(() => undefined);
+    if (!this.#connection.nc.isClosed()) subscription.unsubscribe();
+  }
+
   /** Ends the pull when the server has been silent for two heartbeats, or its time is long over. */
   async #watch(heartbeatMs: number): Promise<void> {
     const { clock } = this.#connection.options;
@@ -141,9 +160,10 @@ class Pull {
     while (!signal.aborted && !this.#end) {
       const now = clock.monotonicMs();
       const silentMs = this.#heardMs + 2 * heartbeatMs + GRACE_MS - now;
-      if (overMs - now <= 0) this.#finish('expired');
-      else if (silentMs <= 0) this.#finish('silent');
-      else await clock.sleep(Math.min(silentMs, overMs - now), { signal }).catch(() => undefined);
+      if (overMs - now <= 0 || silentMs <= 0) {
+        this.#doubtful = true;
+        this.#finish('silent');
+      } else await clock.sleep(Math.min(silentMs, overMs - now), { signal }).catch(() => undefined);
     }
   }
 }

@@ -22,6 +22,7 @@ import {
   type Wait,
 } from './connection.js';
 import { resultSubject, STREAM_RESULTS, STREAM_TASKS, taskSubject } from './messages.js';
+import { consumerName, purgeTasks, Traffic } from './purge.js';
 
 export interface PipelineLimits {
   /** Tasks of the pipeline that workers may hold at once. */
@@ -44,8 +45,6 @@ const DAY_MS = 86_400_000;
 /** Standing requests for tasks; the server's default refuses the 513th. */
 const MAX_WAITING = 10_000;
 
-export const consumerName = (pipeline: string): string => `p_${pipeline}`;
-
 const streamConfig = (name: string, subject: string): Partial<StreamConfig> => ({
   name,
   subjects: [subject],
@@ -58,6 +57,8 @@ const streamConfig = (name: string, subject: string): Partial<StreamConfig> => (
 
 export class Streams {
   readonly #connection: Connection;
+  /** Keeps publishing and purging of a pipeline apart. */
+  readonly traffic = new Traffic();
   readonly #limits = new Map<string, PipelineLimits>();
   #manager: Promise<JetStreamManager> | undefined;
 
@@ -90,12 +91,19 @@ export class Streams {
     }, wait);
   }
 
-  /** Removes the job's tasks and results. */
+  /**
+   * Removes the job's results, and its tasks as far as that is safe (purge.ts); what stays is
+   * dropped by workers and goes with a later purge.
+   */
   async purgeJob(pipeline: string, job: string, wait: Wait): Promise<void> {
     await this.#connection.manage(async () => {
       const jsm = await this.manager();
-      await this.#purge(jsm, STREAM_TASKS, taskSubject(pipeline, job));
       await this.#purge(jsm, STREAM_RESULTS, resultSubject(pipeline, job));
+      await this.traffic.purging(pipeline, (alone) =>
+        purgeTasks(jsm, { pipeline, job, alone }).catch((error: unknown) => {
+          if (!streamMissing(error) && !consumerMissing(error)) throw error;
+        }),
+      );
     }, wait);
   }
 

@@ -6,7 +6,8 @@ import { CALL_MS, streamMissing, type Connection, type Wait } from './connection
 import { decode, encode } from './json.js';
 import { STREAM_TASKS, taskSubject, type TaskMessage } from './messages.js';
 import { pull, type Delivery } from './pull.js';
-import { consumerName, type Streams } from './streams.js';
+import { consumerName } from './purge.js';
+import type { Streams } from './streams.js';
 
 /** A task in this worker's hands until `ack`, `nak`, or silence for the ack wait. */
 export interface TaskDelivery {
@@ -28,6 +29,16 @@ const GONE_PAUSE_MS = 300;
 
 /** Publishes every task, each until the server has confirmed it; doubles are dropped by message id. */
 export async function publishTasks(
+  connection: Connection,
+  streams: Streams,
+  tasks: readonly TaskMessage[],
+  wait: Wait,
+): Promise<void> {
+  const pipelines = new Set(tasks.map((task) => task.pipeline));
+  await streams.traffic.publishing(pipelines, () => publishAll(connection, streams, tasks, wait));
+}
+
+async function publishAll(
   connection: Connection,
   streams: Streams,
   tasks: readonly TaskMessage[],
