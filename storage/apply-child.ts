@@ -10,7 +10,7 @@ import { stateConflict } from '../core/errors.js';
 import type { ApplyContext } from './apply-context.js';
 import { globsBelow, makeDir, withFloor } from './apply-dir.js';
 import { sharedEntry, subtractFiles, type Layer } from './apply-file.js';
-import { isSubtracted, makes, OpQueue, type TimedGlob } from './apply-ops.js';
+import { isSubtracted, makes, type OpQueue, type TimedGlob } from './apply-ops.js';
 import { expandSplits } from './apply-split.js';
 import { EMPTY_DIR } from './node-format.js';
 import { KEY_SEPARATOR, keyToPath } from './path.js';
