@@ -74,7 +74,7 @@ export default tseslint.config(
   },
   ...folders,
   {
-    files: ['test/**/*.ts', 'bench/**/*.ts', 'examples/**/*.ts', 'cli/**/*.ts'],
+    files: ['test/**/*.ts', 'bench/**/*.ts', 'examples/**/*.ts', 'cli/**/*.ts', '*/main.ts'],
     rules: { 'no-console': 'off' },
   },
 );

@@ -1,5 +1,10 @@
 /** The pfs service with hand-written codecs for file bytes, for servers and for our own clients. */
-import { makeGenericClientConstructor, type ServiceDefinition } from '@grpc/grpc-js';
+import {
+  makeGenericClientConstructor,
+  type ChannelCredentials,
+  type ChannelOptions,
+  type ServiceDefinition,
+} from '@grpc/grpc-js';
 import {
   decodeBytesValue,
   decodePutFileRequest,
@@ -26,10 +31,8 @@ export const PfsService: typeof APIService = {
 export const PfsClient = makeGenericClientConstructor(
   PfsService as unknown as ServiceDefinition,
   'pfs.API',
-) as unknown as new (...args: ConstructorParameters<typeof APIClientType>) => APIClient;
-
-declare const APIClientType: new (
+) as unknown as new (
   address: string,
-  credentials: import('@grpc/grpc-js').ChannelCredentials,
-  options?: import('@grpc/grpc-js').ChannelOptions,
+  credentials: ChannelCredentials,
+  options?: ChannelOptions,
 ) => APIClient;
