@@ -89,7 +89,8 @@ export class SlotFiles {
   }
 
   clearOut(): void {
-    for (const name of readdirSync(this.out)) remove(join(this.out, name));
+    // Names may be no text at all.
+    for (const name of readdirSync(this.out, { encoding: 'buffer' })) remove(below(this.out, name));
   }
 
   /** Counts a call; true when the event loop should get a turn. */
@@ -104,7 +105,11 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function remove(path: string): void {
+function below(dir: string | Buffer, name: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(dir), Buffer.from('/'), name]);
+}
+
+function remove(path: string | Buffer): void {
   try {
     rmSync(path, { recursive: true, force: true });
   } catch {
@@ -114,11 +119,11 @@ function remove(path: string): void {
   }
 }
 
-function openUp(path: string): void {
+function openUp(path: string | Buffer): void {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat?.isDirectory()) return;
   chmodSync(path, 0o700);
-  for (const name of readdirSync(path)) openUp(join(path, name));
+  for (const name of readdirSync(path, { encoding: 'buffer' })) openUp(below(path, name));
 }
 
 function tryTo(work: () => void): void {
