@@ -31,6 +31,9 @@ interface IndexLevel {
   pages: number;
 }
 
+/** Shared: a page is encoded without waiting, so no two are in it at once. */
+const scratch = new ByteWriter(64 * 1024);
+
 export class MapBuilder<V> {
   #keys: string[] = [];
   #values: V[] = [];
@@ -41,7 +44,6 @@ export class MapBuilder<V> {
   /** The page made last, which the root is unless it was reused. */
   #made: { child: PageChild; weight: number; items: number } | undefined;
   readonly #codec: PageCodec<V>;
-  readonly #out = new ByteWriter(64 * 1024);
 
   constructor(
     readonly store: PageStore<V>,
@@ -98,8 +100,8 @@ export class MapBuilder<V> {
   #onlyLeaf(): BuiltMap {
     const page = { keys: this.#keys, values: this.#values, weight: this.#weight };
     const totals = this.#leafTotals();
-    const digest = digestLeaf(this.#codec, this.#keys, this.#values, this.#out);
-    const bytes = encodeLeaf(this.#codec, page, this.#out);
+    const digest = digestLeaf(this.#codec, this.#keys, this.#values, scratch);
+    const bytes = encodeLeaf(this.#codec, page, scratch);
     return { level: 0, digest, ...totals, weight: this.#weight, root: { bytes } };
   }
 
@@ -145,7 +147,7 @@ export class MapBuilder<V> {
     const { children, weight } = open;
     const key = (children.at(-1) as PageChild).key;
     const { flavor } = this.#codec;
-    const ref = this.sink.put(encodeIndex(flavor, { level, children, weight }, this.#out));
+    const ref = this.sink.put(encodeIndex(flavor, { level, children, weight }, scratch));
     const digest = digestIndex(flavor, level, children);
     const child = { key, ref, digest, ...childTotals(children) };
     this.#made = { child, weight, items: children.length };

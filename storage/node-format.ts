@@ -62,7 +62,7 @@ function readOrdinals(reader: ByteReader): number[] {
 
 /** Writes values of entries; the tables they refer to go before them. */
 export class NodeWriter {
-  readonly body = new ByteWriter(64 * 1024);
+  readonly body = new ByteWriter(1024);
   readonly places = new PlaceTable();
   readonly #ordinals = new OrdinalTable();
   readonly #value = new ByteWriter(1024);
@@ -190,6 +190,7 @@ export class NodeReader {
   }
 }
 
+/** Shared: encoding never waits, so no two pages are in it at once. */
 const writer = new NodeWriter();
 
 /** Directories: maps of names to nodes. */
@@ -235,12 +236,12 @@ export const directoryCodec: PageCodec<TreeNode> = {
 
 /** One node by itself: commit roots, inputs of datums. A file must have all its pieces. */
 export function encodeNode(node: TreeNode): Buffer {
-  const single = new NodeWriter();
-  single.value(node.type === 'file' ? { ...node, list: undefined } : node, single.body);
-  const out = new ByteWriter(256);
+  writer.clear();
+  writer.value(node.type === 'file' && node.list ? { ...node, list: undefined } : node, writer.body);
+  const out = new ByteWriter(writer.body.length + 128);
   out.u8(NODE_MAGIC);
   out.u8(NODE_VERSION);
-  single.finish(out);
+  writer.finish(out);
   return out.take();
 }
 

@@ -63,37 +63,44 @@ export interface RunHead {
   readonly at: number;
 }
 
-/** The op in its merged form, or a glob delete. Splits of many files become several. */
+/** The op in its merged form; none for a glob delete. Splits of many files become several. */
 export function toKeyed(op: RunOp): KeyedOp[] {
-  const key = op.op === 'deleteGlob' ? '' : pathToKey(op.path);
-  const base = { key, seq: op.seq, content: undefined, keep: 0, node: undefined, files: undefined };
+  const { seq } = op;
   switch (op.op) {
     case 'set':
     case 'append':
-      return [{ ...base, code: OP[op.op], content: op.content }];
+      return [keyed(op.path, OP[op.op], seq, { content: op.content })];
     case 'delete':
-      return [{ ...base, code: op.prune ? OP.prune : OP.delete }];
+      return [keyed(op.path, op.prune ? OP.prune : OP.delete, seq)];
     case 'truncate':
-      return [{ ...base, code: OP.truncate, keep: op.keep }];
+      return [keyed(op.path, OP.truncate, seq, { keep: op.keep })];
     case 'mkdir':
-      return [{ ...base, code: OP.mkdir }];
+      return [keyed(op.path, OP.mkdir, seq)];
     case 'graft':
-      return [{ ...base, code: OP.graft, node: op.node }];
+      return [keyed(op.path, OP.graft, seq, { node: op.node })];
     case 'split': {
       const parts: KeyedOp[] = [];
       for (let from = 0; from < op.files.length; from += SPLIT_FILES_MAX) {
-        const files = op.files.slice(from, from + SPLIT_FILES_MAX);
-        parts.push({
-          ...base,
-          code: OP.split,
-          files: { count: files.length, read: () => files },
-        });
+        const some = op.files.slice(from, from + SPLIT_FILES_MAX);
+        const files = { count: some.length, read: () => some };
+        parts.push(keyed(op.path, OP.split, seq, { files }));
       }
       return parts;
     }
     case 'deleteGlob':
       return [];
   }
+}
+
+/** Always the same fields in the same order: a million of these are compared and sorted. */
+function keyed(
+  path: string,
+  code: OpCode,
+  seq: number,
+  body: Partial<Pick<KeyedOp, 'content' | 'keep' | 'node' | 'files'>> = {},
+): KeyedOp {
+  const { content, keep = 0, node, files } = body;
+  return { key: pathToKey(path), code, seq, content, keep, node, files };
 }
 
 /** The op as callers of readRun see it. */
@@ -125,10 +132,12 @@ export function encodeRun(ops: readonly KeyedOp[], globs: readonly GlobDelete[])
   const out = new ByteWriter(Math.max(1024, ops.length * 64));
   let seqMin = Infinity;
   let seqMax = 0;
-  for (const { seq } of [...globs, ...ops]) {
-    invariant(Number.isSafeInteger(seq) && seq >= 0, 'seq of an op', { seq });
-    if (seq < seqMin) seqMin = seq;
-    if (seq > seqMax) seqMax = seq;
+  for (const list of [globs, ops]) {
+    for (const { seq } of list) {
+      if (!Number.isSafeInteger(seq) || seq < 0) invariant(false, 'seq of an op', { seq });
+      if (seq < seqMin) seqMin = seq;
+      if (seq > seqMax) seqMax = seq;
+    }
   }
   out.u8(MAGIC);
   out.u8(VERSION);
@@ -194,7 +203,7 @@ function readHead(reader: ByteReader): RunHead {
 
 class BlockWriter {
   readonly #nodes = new NodeWriter();
-  readonly #payload = new ByteWriter(BLOCK_BYTES * 2);
+  readonly #payload = new ByteWriter(1024);
   readonly #scratch = new ByteWriter(1024);
   #count = 0;
   #before = '';
