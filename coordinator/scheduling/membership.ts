@@ -21,6 +21,7 @@ const RETRY_MS = 1_000;
 
 export class Membership {
   #lease: Lease | undefined;
+  #joinedAt: number | undefined;
   #waiting: (() => void)[] = [];
 
   constructor(
@@ -31,6 +32,11 @@ export class Membership {
   /** The lease in force, if any. */
   get lease(): Lease | undefined {
     return this.#lease;
+  }
+
+  /** Revision at which this process joined first; what is older was left by its predecessor. */
+  get joinedAt(): number {
+    return this.#joinedAt ?? 0;
   }
 
   /** The lease in force; waits for one. */
@@ -70,7 +76,10 @@ export class Membership {
 
   async #join(lease: Lease, signal: AbortSignal): Promise<void> {
     await this.deps.meta.transact(
-      async (t) => t.putJson(coordinatorKey(this.self.replica), this.self, { lease: lease.id }),
+      async (t) => {
+        t.putJson(coordinatorKey(this.self.replica), this.self, { lease: lease.id });
+        t.afterCommit((revision) => (this.#joinedAt ??= revision));
+      },
       { signal, label: 'join the coordinators' },
     );
   }

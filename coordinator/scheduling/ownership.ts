@@ -115,7 +115,7 @@ export class Ownership {
 
   #mayTake(pipeline: string, replicas: readonly string[]): boolean {
     const holder = this.deps.views.owners.get(ownerKey(pipeline));
-    if (holder?.replica === this.self.replica) return true;
+    if (holder && this.#isOurs(holder, holder.revision)) return true;
     if (holder) {
       this.#freeSince.delete(pipeline);
       return false;
@@ -127,15 +127,25 @@ export class Ownership {
     return now - since >= rank * RANK_DELAY_MS;
   }
 
+  /**
+   * A lock of this process, or of the one it replaced. A lock of the same name that is younger than
+   * this process belongs to its successor.
+   */
+  #isOurs(holder: OwnerRecord, revision: number): boolean {
+    if (holder.instance === this.self.instance) return true;
+    return holder.replica === this.self.replica && revision < this.deps.membership.joinedAt;
+  }
+
   /** The fence when the lock is now ours. */
   async #take(pipeline: string, lease: Lease, signal: AbortSignal): Promise<Fence | undefined> {
     const { meta } = this.deps;
     const key = ownerKey(pipeline);
     const taken = await meta.transact(
       async (t) => {
-        const holder = await t.getJson<OwnerRecord>(key);
+        const before = await t.get(key);
+        const holder = before && (JSON.parse(before.value.toString()) as OwnerRecord);
         // The fence is the revision of this put, so a lock of our former process is worthless.
-        if (holder && holder.replica !== this.self.replica) return false;
+        if (holder && !this.#isOurs(holder, before.modRevision)) return false;
         t.putJson(key, this.self, { lease: lease.id });
         return true;
       },

@@ -21,7 +21,7 @@ import {
 export class Views implements AsyncDisposable {
   readonly pipelines: Informer<PipelineRecord>;
   readonly open: Informer<OpenRecord>;
-  readonly owners: Informer<OwnerRecord>;
+  readonly owners: Informer<OwnerRecord & { readonly revision: number }>;
   readonly coordinators: Informer<CoordinatorRecord>;
   readonly workers: Informer<WorkerRecord>;
   readonly running: Informer<RunningJobRecord>;
@@ -30,7 +30,10 @@ export class Views implements AsyncDisposable {
     const json = <T>(value: Buffer): T => JSON.parse(value.toString()) as T;
     this.pipelines = meta.informer(PIPELINES, (value) => json<PipelineRecord>(value));
     this.open = meta.informer('open/', (value) => json<OpenRecord>(value));
-    this.owners = meta.informer(OWNERS, (value) => json<OwnerRecord>(value));
+    this.owners = meta.informer(OWNERS, (value, { modRevision }) => ({
+      ...json<OwnerRecord>(value),
+      revision: modRevision,
+    }));
     this.coordinators = meta.informer(COORDINATORS, (value) => json<CoordinatorRecord>(value));
     this.workers = meta.informer(WORKERS, (value) => json<WorkerRecord>(value));
     this.running = meta.informer(RUNNING_JOBS, (value) => json<RunningJobRecord>(value));
