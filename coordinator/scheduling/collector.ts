@@ -14,6 +14,7 @@ import { childController } from '../../core/signals.js';
 import type { Wait } from '../../storage/types.js';
 import {
   patchJobIn,
+  setJobStateIn,
   type JobPatch,
   type JobRecord,
   type PipelineRecord,
@@ -41,6 +42,8 @@ const CHECKPOINT_RESULTS = 500;
 /** Chained checkpoints are folded into one at this depth. */
 const CHAIN_MAX = 16;
 const ACK_WAIT_MS = 30_000;
+const NO_WORKERS =
+  'waiting for workers: none has joined; start one with `tusk worker --join HOST:PORT`';
 
 export class Collector {
   readonly board: TaskBoard;
@@ -53,6 +56,7 @@ export class Collector {
   #fresh: TaskResult[] = [];
   #savedAtMs = 0;
   #shownDone = 0;
+  #starved = false;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -163,9 +167,29 @@ export class Collector {
         (this.#fresh.length > 0 && now - this.#savedAtMs >= CHECKPOINT_MS);
       if (due) await this.#checkpoint(wait);
       else await this.#progress(wait);
+      await this.#sayWhy(wait);
       const lost = await watchers.look(wait);
       if (lost) await this.#recover(lost, wait);
     }
+  }
+
+  /** A job that nobody works on says so. */
+  async #sayWhy(wait: Wait): Promise<void> {
+    const starved = ![...this.deps.views.workers.values()].some((worker) => !worker.draining);
+    if (starved === this.#starved) return;
+    const { job, fence } = this.input;
+    await fenced(
+      this.deps.meta,
+      fence,
+      (t) =>
+        setJobStateIn(
+          t,
+          { pipeline: job.pipeline, job: job.id },
+          { state: 'RUNNING', reason: starved ? NO_WORKERS : '', nowMs: 0 },
+        ),
+      { ...wait, label: 'reason' },
+    );
+    this.#starved = starved;
   }
 
   async #recover(lost: Lost, wait: Wait): Promise<void> {

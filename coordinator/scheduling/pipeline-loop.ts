@@ -29,6 +29,7 @@ import { Wakeup } from './wakeup.js';
 export type LoopState = 'idle' | 'waiting' | 'running' | 'paused' | 'failed';
 
 const LOOK_MS = 5_000;
+const CLEANUP_MS = 5_000;
 
 export class PipelineLoop {
   #state: LoopState = 'idle';
@@ -66,7 +67,12 @@ export class PipelineLoop {
       for (;;) {
         signal.throwIfAborted();
         const step = await this.#step({ signal });
-        if (step === 'gone') return;
+        if (step === 'gone') {
+          // Nobody else does it; what is left over is harmless, so failing to is no failure.
+          const options = { signal: AbortSignal.any([signal, AbortSignal.timeout(CLEANUP_MS)]) };
+          await this.deps.queue.deletePipeline(this.pipeline, options).catch(() => undefined);
+          return;
+        }
         if (step === 'again') continue;
         await this.#changed.wait({ signal, timeoutMs: LOOK_MS, clock: this.deps.clock });
       }

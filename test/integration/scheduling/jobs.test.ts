@@ -161,6 +161,59 @@ describe('a job', () => {
     expect(await ended(stack, 'next', 1)).toMatchObject({ state: 'SUCCESS', total: 0 });
   });
 
+  it('says that it waits for workers, and goes on when one joins', async () => {
+    await commit(stack, 'in', { '/a': 'one' });
+    await pipeline(at, 'up', pfs('in', '/*'));
+    await until('the job says why', async () =>
+      (await jobs(stack, 'up'))[0]?.reason.startsWith('waiting for workers'),
+    );
+    await stack.worker(at, { slots: 1, code: capitals });
+    expect(await ended(stack, 'up', 1)).toMatchObject({ state: 'SUCCESS', reason: '' });
+  });
+
+  it('fails when two datums disagree whether a path is a file', async () => {
+    const code: Code = ({ files }) =>
+      files.has('in:/a') ? { '/x': 'a file' } : { '/x/y': 'a file in a directory' };
+    await stack.worker(at, { slots: 2, code });
+    await commit(stack, 'in', { '/a': 'one', '/b': 'two' });
+    await pipeline(at, 'up', pfs('in', '/*'));
+    expect(await ended(stack, 'up', 1)).toMatchObject({
+      state: 'FAILURE',
+      reason: 'could not merge path "/x" which is a different type in different hashtrees',
+    });
+  });
+
+  it('ends when its time is up', async () => {
+    await stack.worker(at, { slots: 1, code: ({ signal }) => untilAborted(signal) });
+    await commit(stack, 'in', { '/a': 'one' });
+    const jobTimeout = { seconds: 1, nanos: 0 };
+    await pipeline(at, 'up', pfs('in', '/*'), { jobTimeout });
+    expect(await ended(stack, 'up', 1)).toMatchObject({ state: 'KILLED', reason: 'job timed out' });
+  });
+
+  it('goes on with the new spec after an update, and reuses what did not change', async () => {
+    const worker = await stack.worker(at, { slots: 2, code: capitals });
+    await commit(stack, 'in', { '/a': 'one', '/b': 'two' });
+    await pipeline(at, 'up', pfs('in', '/*'));
+    await ended(stack, 'up', 1);
+    await pipeline(at, 'up', pfs('in', '/*'), { update: true, description: 'changed' });
+    expect(await ended(stack, 'up', 2)).toMatchObject({ version: 2, skipped: 2, processed: 0 });
+    await pipeline(at, 'up', pfs('in', '/*'), { update: true, reprocess: true });
+    expect(await ended(stack, 'up', 3)).toMatchObject({ version: 3, skipped: 0, processed: 2 });
+    expect(worker.ran).toHaveLength(4);
+    await at.pipelines.delete(
+      {
+        pipeline: { name: 'up' },
+        all: false,
+        force: false,
+        keepRepo: false,
+        splitTransaction: false,
+      },
+      wait,
+    );
+    await until('nobody owns the pipeline', () => at.scheduler.status().owned.length === 0);
+  });
+
   it('is killed by a stop, and its finished datums are kept', async () => {
     const code: Code = async (input) => {
       if (input.files.has('in:/slow')) await untilAborted(input.signal);
