@@ -127,7 +127,7 @@ class DatumRun {
   async #try(): Promise<Collected> {
     const { slot } = this.context;
     await slot.files.clear();
-    slot.files.setOwner(this.context.user);
+    await slot.files.setOwner(this.context.user);
     await this.#download();
     const root = await this.#process();
     return this.#upload(root);
@@ -139,7 +139,9 @@ class DatumRun {
     log.say('starting to download data');
     const bytes = await this.#patiently('download', async () => {
       try {
-        return await inputs.place(this.at, slot.files);
+        const bytes = await inputs.place(this.at, slot.files);
+        await slot.files.settle();
+        return bytes;
       } catch (error) {
         await slot.files.clear();
         throw error;

@@ -52,7 +52,7 @@ export function slotDir(dataDir: string, index: number): string {
 
 /** Makes the slot's directories, for plain isolation also the link /pfs on the host. */
 export function makeSlotFiles(dataDir: string, index: number, isolation: Isolation): SlotFiles {
-  const files = new SlotFiles(slotDir(dataDir, index));
+  const files = new SlotFiles(slotDir(dataDir, index), isolation === 'plain');
   if (isolation === 'plain') {
     rmdirSync(join(files.pfs, 'out'));
     symlinkSync(files.out, join(files.pfs, 'out'));

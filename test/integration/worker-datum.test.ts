@@ -321,6 +321,17 @@ describe('the cache', () => {
     expect(await bench.userLines(second)).toEqual(['cached content']);
   });
 
+  it('leaves no directory of one datum to the next', async () => {
+    const tree = await bench.tree({ 'a/b/c': 'x', 'a/d/e': 'y', f: 'z' });
+    const run = await bench.run({
+      transform: sh('cd /pfs; find . -path ./out -prune -o -print | sort > /tmp/l; cp /tmp/l out/'),
+      datums: ['/a/b/c', '/a/d', '/f', '/a/d/e'].map((path) => [{ name: 'in', path, tree }]),
+    });
+    const lists = (await bench.outputs(run)).map((out) => out['/l']?.trim().split('\n').at(-1));
+    expect(lists).toEqual(['./in/a/b/c', './in/a/d/e', './in/f', './in/a/d/e']);
+    expect((await bench.outputs(run))[2]?.['/l']).toBe('.\n./in\n./in/f\n');
+  });
+
   it('leaves nothing in the slot', async () => {
     const tree = await bench.tree({ 'a/b/c': 'x' });
     const run = await bench.run({
@@ -330,7 +341,7 @@ describe('the cache', () => {
       datums: [[{ name: 'in', path: '/', tree }]],
     });
     expect((await bench.details(run))[0]?.reason).toBeUndefined();
-    expect(existsSync(join(bench.slotDir, 'pfs', 'in'))).toBe(false);
+    expect(existsSync(join(bench.slotDir, 'pfs', 'in/a/b/c'))).toBe(false);
     expect(existsSync(join(bench.slotDir, 'out', 'x'))).toBe(false);
   });
 });
