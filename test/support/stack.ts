@@ -1,0 +1,201 @@
+/**
+ * A whole Tusk of real processes on free ports: etcd, nats-server, a store (directory or S3), one
+ * coordinator, workers. Each can be killed, frozen, stopped and started again.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ResourceStack } from '../../core/resource-stack.js';
+import { startEtcd, type EtcdServer } from './etcd.js';
+import { freePort } from './free-port.js';
+import { startNats, type NatsServer } from './nats.js';
+import { ServerProcess } from './server-process.js';
+import { openStackClient, type StackClient } from './stack-client.js';
+import { startSwift, type SwiftServer } from './swift.js';
+import { tempDir } from './temp-dir.js';
+import { until } from './until.js';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+export interface StackOptions {
+  readonly store?: 'dir' | 's3';
+  readonly workers?: number;
+  /** Per worker. */
+  readonly slots?: number;
+  /** Where the coordinator and workers find NATS, in place of the server itself (a proxy). */
+  readonly natsUrl?: string;
+  readonly etcdUrl?: string;
+}
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly input?: string | Buffer;
+  readonly signal?: AbortSignal;
+  /** false: a failing command is an answer, not an error. */
+  readonly check?: boolean;
+}
+
+export class Stack implements AsyncDisposable {
+  readonly etcd: EtcdServer;
+  readonly nats: NatsServer;
+  readonly s3: SwiftServer | undefined;
+  readonly dir: string;
+  readonly port: number;
+  readonly coordinator: ServerProcess;
+  readonly workers: ServerProcess[] = [];
+  readonly client: StackClient;
+  readonly #own: ResourceStack;
+
+  /** @internal Use `startStack`. */
+  constructor(parts: {
+    etcd: EtcdServer;
+    nats: NatsServer;
+    s3: SwiftServer | undefined;
+    dir: string;
+    port: number;
+    coordinator: ServerProcess;
+    client: StackClient;
+    own: ResourceStack;
+  }) {
+    const { etcd, nats, s3, dir, port, coordinator, client, own } = parts;
+    this.etcd = etcd;
+    this.nats = nats;
+    this.s3 = s3;
+    this.dir = dir;
+    this.port = port;
+    this.coordinator = coordinator;
+    this.client = client;
+    this.#own = own;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** Kills the coordinator; `restartCoordinator` brings it back on the same port. */
+  async killCoordinator(): Promise<void> {
+    await this.coordinator.kill9();
+  }
+
+  async restartCoordinator(): Promise<void> {
+    await this.coordinator.stop();
+    rmSync(join(this.dir, 'ready.json'), { force: true });
+    await this.coordinator.start();
+  }
+
+  /** Starts one more worker; returns before it has joined. */
+  async addWorker(o: { slots?: number } = {}): Promise<ServerProcess> {
+    const name = `worker${this.workers.length}`;
+    const worker = this.#own.use(
+      new ServerProcess({
+        command: process.execPath,
+        package: 'nodejs',
+        args: [
+          join(ROOT, 'dist', 'worker.mjs'),
+          ...['--join', this.address, '--slots', String(o.slots ?? 2)],
+          ...['--data-dir', join(this.dir, name)],
+          ...['--log-file', join(this.dir, `${name}.json`), '--log-level', 'debug'],
+        ],
+        logFile: join(this.dir, `${name}.out`),
+        ready: () => Promise.resolve(),
+      }),
+    );
+    await worker.spawn();
+    this.workers.push(worker);
+    return worker;
+  }
+
+  /** Runs the command line against this stack. */
+  async tusk(args: readonly string[], o: RunOptions = {}): Promise<Ran> {
+    const child = spawn(join(ROOT, 'cli', 'bin', 'tusk'), args, {
+      env: { ...process.env, HOME: this.dir, PACHD_ADDRESS: this.address, NO_COLOR: '1' },
+      stdio: 'pipe',
+      ...(o.signal ? { signal: o.signal } : {}),
+    });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on('data', (bytes: Buffer) => out.push(bytes));
+    child.stderr.on('data', (bytes: Buffer) => err.push(bytes));
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(o.input);
+    const code = await new Promise<number>((resolve) => {
+      child.once('error', () => resolve(-1));
+      child.once('close', (status) => resolve(status ?? -1));
+    });
+    const ran = {
+      code,
+      stdout: Buffer.concat(out).toString(),
+      stderr: Buffer.concat(err).toString(),
+    };
+    if (code !== 0 && o.check !== false) {
+      throw new Error(`tusk ${args.join(' ')} exited with ${code}: ${ran.stderr}${ran.stdout}`);
+    }
+    return ran;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#own[Symbol.asyncDispose]();
+  }
+}
+
+/** Starts everything; returns when the coordinator answers. */
+export async function startStack(o: StackOptions = {}): Promise<Stack> {
+  const own = new ResourceStack();
+  try {
+    const dir = own.use(await tempDir('stack')).path;
+    const [etcd, nats, s3] = await Promise.all([
+      startEtcd(),
+      startNats(),
+      o.store === 's3' ? startSwift() : undefined,
+    ]);
+    own.use(etcd);
+    own.use(nats);
+    if (s3) own.use(s3);
+    const port = await freePort();
+    const ready = join(dir, 'ready.json');
+    const configFile = join(dir, 'coordinator-config.json');
+    const config = {
+      listen: `127.0.0.1:${port}`,
+      etcd: [o.etcdUrl ?? etcd.url],
+      nats: o.natsUrl ?? nats.url,
+      store: s3 ? s3.storeUrl : `dir://${join(dir, 'store')}`,
+      dataDir: join(dir, 'coordinator'),
+      logFile: join(dir, 'coordinator.json'),
+      logLevel: 'debug',
+      readyFile: ready,
+    };
+    writeFileSync(configFile, JSON.stringify(config));
+    const coordinator = own.use(
+      new ServerProcess({
+        command: process.execPath,
+        package: 'nodejs',
+        args: [join(ROOT, 'dist', 'coordinator.mjs'), '--config', configFile],
+        ...(s3
+          ? {
+              env: {
+                AWS_ACCESS_KEY_ID: s3.accessKeyId,
+                AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+              },
+            }
+          : {}),
+        logFile: join(dir, 'coordinator.out'),
+        ready: async () => {
+          await until('the coordinator answers', () => existsSync(ready), 60_000);
+        },
+      }),
+    );
+    await coordinator.start();
+    const client = own.use(openStackClient(`127.0.0.1:${port}`));
+    const stack = new Stack({ etcd, nats, s3, dir, port, coordinator, client, own });
+    for (let i = 0; i < (o.workers ?? 1); i += 1) await stack.addWorker({ slots: o.slots ?? 2 });
+    return stack;
+  } catch (error) {
+    await own[Symbol.asyncDispose]();
+    throw error;
+  }
+}
