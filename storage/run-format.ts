@@ -1,6 +1,6 @@
 /** Bytes of runs (docs/formats/run.md): blocks of sorted ops, each readable by itself. */
 import { crc32 } from 'node:zlib';
-import { invariant } from '../core/errors.js';
+import { corruptData, invariant } from '../core/errors.js';
 import { ByteReader, ByteWriter, damaged, KeyReader, writeKey } from './bytes.js';
 import { PlaceTable, readContent, readPieces, writeContent } from './content-format.js';
 import { NodeReader, NodeWriter } from './node-format.js';
@@ -287,7 +287,7 @@ function decodeOp(reader: ByteReader, keys: KeyReader, nodes: NodeReader): Keyed
     case OP.mkdir:
       break;
     default:
-      throw damaged('a run');
+      throw corruptData(`a run has changes of kind ${String(code)}, which a newer release wrote`);
   }
   return { key, code, seq, content, keep, node, files };
 }

@@ -126,9 +126,12 @@ export class TreePool implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
+    await this.terminateThread();
+  }
+
+  /** Ends the thread whatever it does (Q1). */
+  async terminateThread(): Promise<void> {
+    await this.#worker?.terminate();
   }
 
   #start(): Worker {
