@@ -137,6 +137,8 @@ class DatumRun {
     const { log, inputs, slot } = this.context;
     const start = this.deps.clock.monotonicMs();
     log.say('starting to download data');
+    const lazy = this.datum.inputs.find((input) => input.lazy === true);
+    if (lazy) log.say(`lazy input ${lazy.name}: its files are there before the code starts`);
     const bytes = await this.#patiently('download', async () => {
       try {
         const bytes = await inputs.place(this.at, slot.files);
