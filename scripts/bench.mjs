@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // `npm run bench [-- NAME …] [--write]`: runs the benchmarks on real servers and prints ratios with
 // both commands. With --write the table also goes into docs/benchmarks.md.
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { build as buildAll, ensurePackages, ensureServers, root } from './prepare.mjs';
@@ -21,7 +21,9 @@ await build({
   packages: 'external',
   logLevel: 'warning',
 });
-execFileSync(process.execPath, [join(root, 'dist/bench.mjs'), ...process.argv.slice(2)], {
-  cwd: root,
-  stdio: 'inherit',
-});
+const { status } = spawnSync(
+  process.execPath,
+  [join(root, 'dist/bench.mjs'), ...process.argv.slice(2)],
+  { cwd: root, stdio: 'inherit' },
+);
+process.exitCode = status ?? 1;

@@ -23,14 +23,17 @@ export async function openStack(
   const env = { ...options.env, HOME: dir };
   await run(TUSK, args, { env });
   const stack = JSON.parse(readFileSync(join(dir, 'stack.json'), 'utf8')) as {
-    port: number;
-    pids: { coordinator: number };
+    address: string;
+    ports: { grpc: number };
+    parts: { name: string; pid: number }[];
   };
-  const address = `127.0.0.1:${stack.port}`;
+  const { address } = stack;
+  const coordinator = stack.parts.find((part) => part.name === 'coordinator');
+  if (!coordinator) throw new Error(`no coordinator in ${dir}/stack.json`);
   return {
     dir,
-    port: stack.port,
-    coordinatorPid: stack.pids.coordinator,
+    port: stack.ports.grpc,
+    coordinatorPid: coordinator.pid,
     tusk: (words, more = {}) =>
       run(TUSK, words, { ...more, env: { ...env, PACHD_ADDRESS: address, ...more.env } }),
     [Symbol.asyncDispose]: async () => {
