@@ -57,6 +57,8 @@ export class Collector {
   #savedAtMs = 0;
   #shownDone = 0;
   #starved = false;
+  /** Order of publication, as far as this owner knows. */
+  readonly #published: number[] = [];
 
   constructor(
     readonly deps: OwnerDeps,
@@ -121,7 +123,10 @@ export class Collector {
   async #publishFirst(resumed: boolean, wait: Wait): Promise<void> {
     const { queue } = this.deps;
     const { streamCreated } = await queue.backlog(this.input.job.pipeline, wait);
-    if (resumed && streamCreated === this.#stream) return;
+    if (resumed && streamCreated === this.#stream) {
+      this.#published.push(...this.input.plan.tasks.keys());
+      return;
+    }
     this.#stream = streamCreated;
     const missing = this.board.missing();
     if (resumed) {
@@ -129,10 +134,7 @@ export class Collector {
       await this.#again(missing, 'the queue was recreated', wait);
       return;
     }
-    await queue.publishTasks(
-      missing.map((task) => this.#message(task, 0)),
-      wait,
-    );
+    await this.#publish(missing, wait);
     await this.#checkpoint(wait);
   }
 
@@ -158,7 +160,13 @@ export class Collector {
 
   /** Progress, checkpoints and lost tasks, once a second. */
   async #tend(wait: Wait): Promise<void> {
-    const watchers = new Watchers(this.deps, this.input.job, this.board, this.#stream);
+    const watchers = new Watchers(
+      this.deps,
+      this.input.job,
+      this.board,
+      this.#stream,
+      this.#published,
+    );
     for (;;) {
       await this.#changed.wait({ ...wait, timeoutMs: PROGRESS_MS, clock: this.deps.clock });
       const now = this.deps.clock.monotonicMs();
@@ -196,6 +204,7 @@ export class Collector {
     if (lost.streamCreated !== undefined) {
       this.#stream = lost.streamCreated;
       this.#sequence = 0;
+      this.#published.length = 0;
     }
     const tasks = lost.tasks.filter((task) => !this.board.resultOf(task));
     if (tasks.length > 0) await this.#again(tasks, lost.why, wait);
@@ -209,10 +218,13 @@ export class Collector {
     this.deps.log.info({ job: job.id, tasks: tasks.length, attempt, why }, 'tasks published again');
     master.write(`publishing ${tasks.length} tasks again (attempt ${attempt}): ${why}`);
     await this.#checkpoint(wait);
-    await this.deps.queue.publishTasks(
-      tasks.map((task) => this.#message(task, attempt)),
-      wait,
-    );
+    await this.#publish(tasks, wait);
+  }
+
+  async #publish(tasks: readonly number[], wait: Wait): Promise<void> {
+    const messages = tasks.map((task) => this.#message(task, this.#attempt));
+    await this.deps.queue.publishTasks(messages, wait);
+    for (const task of tasks) this.#published.push(task);
   }
 
   async #checkpoint(wait: Wait): Promise<void> {

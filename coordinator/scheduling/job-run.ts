@@ -161,6 +161,7 @@ export class JobRun {
       return plan;
     }
     this.#phase = 'planning';
+    const startMs = deps.clock.monotonicMs();
     const history = await this.#history(wait);
     const made = await makePlan(
       deps,
@@ -176,6 +177,8 @@ export class JobRun {
     );
     this.#list = made.list;
     const { total, skipped, tasks } = made.plan;
+    const durationMs = Math.round(deps.clock.monotonicMs() - startMs);
+    this.log.info({ total, skipped, tasks: tasks.length, durationMs }, 'job planned');
     this.master.write(
       `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${tasks.length} tasks`,
     );

@@ -8,7 +8,6 @@ import type { Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
 import type { TaskBoard } from './board.js';
 import type { OwnerDeps } from './deps.js';
-import { workerKey } from './model.js';
 
 export interface Lost {
   readonly tasks: readonly number[];
@@ -29,39 +28,73 @@ export class Watchers {
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #backlogAtMs: number;
   #shortAtDone = -1;
+  #known = new Set<string>();
 
   constructor(
     readonly deps: OwnerDeps,
     readonly job: JobRecord,
     readonly board: TaskBoard,
     public stream: string,
+    /** Tasks in the order they were published, copies included; grows. */
+    readonly published: readonly number[],
   ) {
     this.#backlogAtMs = deps.clock.monotonicMs();
   }
 
-  /** One look; undefined when all is well. Never throws for an unreachable worker. */
+  /** One look; undefined when all is well. Never throws for a server or worker that is away. */
   async look(wait: Wait): Promise<Lost | undefined> {
     const now = this.deps.clock.monotonicMs();
-    if (now - this.#askedAtMs >= ASK_MS) {
-      this.#askedAtMs = now;
-      await this.#ask(now, wait);
-    }
-    const gone = this.#gone();
-    if (gone) return gone;
+    const gone = this.#goneWorkers();
+    if (gone.length > 0) return this.#quietly(wait, () => this.#heldBy(gone, now, wait));
+    if (now - this.#askedAtMs >= ASK_MS) await this.#ask(now, wait);
     const slow = this.#stragglers(now);
     if (slow) return slow;
     if (now - this.#backlogAtMs < BACKLOG_MS) return undefined;
     this.#backlogAtMs = now;
+    return this.#quietly(wait, () => this.#backlog(wait));
+  }
+
+  /** While the queue is away nothing is known; it reconnects by itself, and a later look tells. */
+  async #quietly(wait: Wait, work: () => Promise<Lost | undefined>): Promise<Lost | undefined> {
     try {
-      return await this.#backlog(wait);
+      return await work();
     } catch (error) {
-      // The queue is away; it reconnects by itself, and the next look will tell.
       if (wait.signal.aborted || !isRetryable(error)) throw error;
       return undefined;
     }
   }
 
+  /** Workers that left since the last look. */
+  #goneWorkers(): string[] {
+    const now = new Set([...this.deps.views.workers.values()].map(({ worker }) => worker));
+    const gone = [...this.#known].filter((worker) => !now.has(worker));
+    this.#known = now;
+    for (const worker of gone) this.#held.delete(worker);
+    return gone;
+  }
+
+  /**
+   * Tasks that the gone workers had. The queue hands tasks out in the order they were published, so
+   * what is not pending was handed out; what no other worker has and no result came from is lost.
+   * (A result may be on its way: then a copy runs for nothing.)
+   */
+  async #heldBy(gone: readonly string[], now: number, wait: Wait): Promise<Lost | undefined> {
+    const { pending } = await this.deps.queue.backlog(this.job.pipeline, wait);
+    await this.#ask(now, wait);
+    const handedOut = this.published.slice(0, Math.max(0, this.published.length - pending));
+    const held = this.#inHand();
+    const tasks = [...new Set(handedOut)].filter(
+      (task) => !held.has(task) && !this.board.resultOf(task),
+    );
+    return tasks.length > 0 ? { tasks, why: `worker ${gone.join(', ')} is gone` } : undefined;
+  }
+
+  #inHand(): Set<number> {
+    return new Set([...this.#held.values()].flatMap((tasks) => [...tasks.keys()]));
+  }
+
   async #ask(now: number, wait: Wait): Promise<void> {
+    this.#askedAtMs = now;
     const { views, queue } = this.deps;
     const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
     await Promise.all(
@@ -79,16 +112,6 @@ export class Watchers {
       }),
     );
     wait.signal.throwIfAborted();
-  }
-
-  #gone(): Lost | undefined {
-    for (const [worker, held] of this.#held) {
-      if (this.deps.views.workers.get(workerKey(worker))) continue;
-      this.#held.delete(worker);
-      const tasks = [...held.keys()].filter((task) => !this.board.resultOf(task));
-      if (tasks.length > 0) return { tasks, why: `worker ${worker} is gone` };
-    }
-    return undefined;
   }
 
   #stragglers(now: number): Lost | undefined {
@@ -122,7 +145,7 @@ export class Watchers {
     const stuck = short && this.#shortAtDone === this.board.done;
     this.#shortAtDone = short && !stuck ? this.board.done : -1;
     if (!stuck) return undefined;
-    const held = new Set([...this.#held.values()].flatMap((tasks) => [...tasks.keys()]));
+    const held = this.#inHand();
     const tasks = missing.filter((task) => !held.has(task));
     return tasks.length > 0 ? { tasks, why: 'the queue had lost them' } : undefined;
   }

@@ -172,8 +172,10 @@ describe('a job', () => {
   });
 
   it('fails when two datums disagree whether a path is a file', async () => {
-    const code: Code = ({ files }) =>
-      files.has('in:/a') ? { '/x': 'a file' } : { '/x/y': 'a file in a directory' };
+    const code: Code = ({ files }) => {
+      const path = files.has('in:/a') ? '/x' : '/x/y';
+      return { [path]: 'a file' };
+    };
     await stack.worker(at, { slots: 2, code });
     await commit(stack, 'in', { '/a': 'one', '/b': 'two' });
     await pipeline(at, 'up', pfs('in', '/*'));
