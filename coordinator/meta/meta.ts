@@ -123,6 +123,14 @@ export class Meta implements AsyncDisposable {
     return this.#transactor.transact(work, o);
   }
 
+  /**
+   * Runs `work` as `transact` would, on one consistent snapshot, and throws its writes away: for
+   * trying things out and for reading many keys as of one moment.
+   */
+  async rehearse<T>(work: (t: MetaTxn) => Promise<T>, wait: Wait): Promise<T> {
+    return this.#transactor.rehearse(work, wait);
+  }
+
   /** A lease that is kept alive; `ttlMs` is rounded up to seconds. */
   async lease(ttlMs: number, wait: Wait): Promise<Lease> {
     const deps = { client: this.#client, clock: this.#options.clock };

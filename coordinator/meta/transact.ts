@@ -69,6 +69,15 @@ export class Transactor {
     return this.#locks.with(o.label, o, () => this.#run(work, o));
   }
 
+  /** Runs the work on a snapshot and throws its writes away. */
+  async rehearse<T>(work: (t: MetaTxn) => Promise<T>, wait: Wait): Promise<T> {
+    for (;;) {
+      wait.signal.throwIfAborted();
+      const value = await this.#work(work, new MetaTxn(new Snapshot(this.#deps.source, wait)));
+      if (value !== COMPACTED) return value.result;
+    }
+  }
+
   async close(wait: Wait): Promise<void> {
     await this.#slots.close(wait);
   }

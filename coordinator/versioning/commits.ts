@@ -4,7 +4,7 @@
  */
 import type { DirNode } from '../../storage/types.js';
 import { encodeNode } from '../../storage/index.js';
-import { codeOf, invalidInput, stateConflict, wrap } from '../../core/errors.js';
+import { alreadyExists, codeOf, invalidInput, stateConflict, wrap } from '../../core/errors.js';
 import {
   branchKey,
   isOutputBranch,
@@ -111,6 +111,14 @@ export async function startCommitIn(
   }
   if (content) await afterFinish(scope, written);
   return written;
+}
+
+/** A caller may choose the id of a commit, but not one that exists. */
+export async function checkNewId(scope: Scope, { repo, id }: StartCommitInput): Promise<void> {
+  if (id === undefined || !(await scope.commit({ repo, id }))) return;
+  throw alreadyExists(`/pachyderm_pfs/commits/${repo}/ ${id} already exists`, {
+    fields: { repo, commit: id },
+  });
 }
 
 /** A branch record with nothing in it. */

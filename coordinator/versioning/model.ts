@@ -109,7 +109,10 @@ export interface RunsRecord {
   readonly runs: readonly string[];
 }
 
-export const repoKey = (repo: string): string => `repo/${repo}`;
+export const REPOS = 'repo/';
+export const COMMITS = 'cm/';
+export const BRANCHES = 'br/';
+export const repoKey = (repo: string): string => `${REPOS}${repo}`;
 export const branchKey = (b: BranchName): string => `br/${b.repo}/${b.name}`;
 export const branchesPrefix = (repo: string): string => `br/${repo}/`;
 export const commitKey = (c: CommitName): string => `cm/${c.repo}/${c.id}`;

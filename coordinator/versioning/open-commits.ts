@@ -21,7 +21,7 @@ import {
   type Storage,
 } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
-import type { Meta } from '../meta/index.js';
+import type { KV, Meta, MetaTxn } from '../meta/index.js';
 import {
   commitKey,
   isOutputCommit,
@@ -108,15 +108,13 @@ export class OpenCommits implements AsyncDisposable {
     const [open] = opens;
     if (!open) return undefined;
     const { kvs } = await meta.range(runsPrefix(commit), { ...wait, revision });
-    kvs.sort((a, b) => a.createRevision - b.createRevision);
-    const records = kvs.map((kv) => JSON.parse(kv.value.toString()) as RunsRecord);
-    return {
-      open: JSON.parse(open.value.toString()) as OpenRecord,
-      modRevision: open.modRevision,
-      keys: kvs.map((kv) => kv.key),
-      runs: records.flatMap((record) => record.runs.map(runFromText)),
-      counts: records.map((record) => record.runs.length),
-    };
+    return toSnapshot(open, kvs);
+  }
+
+  /** As `snapshot`, of what a transaction sees; the transaction then depends on all of it. */
+  async snapshotIn(t: MetaTxn, commit: CommitName): Promise<OpenSnapshot | undefined> {
+    const [open, kvs] = await Promise.all([t.get(openKey(commit)), t.range(runsPrefix(commit))]);
+    return open && toSnapshot(open, kvs);
   }
 
   /**
@@ -238,6 +236,18 @@ export class OpenCommits implements AsyncDisposable {
     this.#stop.abort(cancelledBy('the end of versioning'));
     await Promise.all(this.#checkpoints.values());
   }
+}
+
+function toSnapshot(open: KV, kvs: KV[]): OpenSnapshot {
+  kvs.sort((a, b) => a.createRevision - b.createRevision);
+  const records = kvs.map((kv) => JSON.parse(kv.value.toString()) as RunsRecord);
+  return {
+    open: JSON.parse(open.value.toString()) as OpenRecord,
+    modRevision: open.modRevision,
+    keys: kvs.map((kv) => kv.key),
+    runs: records.flatMap((record) => record.runs.map(runFromText)),
+    counts: records.map((record) => record.runs.length),
+  };
 }
 
 /** The root directory of a base64 text from a record. */

@@ -7,6 +7,7 @@ import {
   commitsPrefix,
   openPrefix,
   repoKey,
+  REPOS,
   runsOfRepo,
   SPEC_REPO,
   type RepoRecord,
@@ -43,7 +44,7 @@ export function repoExists(name: string): Error {
  * STATE_CONFLICT when a branch of another repo is provenant on one of its branches.
  *
  * Commits go by key range, so one that is made concurrently goes too. Reverse-provenance keys are
- * left to `sweepSubvenance`: readers skip names of commits that are gone.
+ * left to `sweepKeys`: readers skip names of commits that are gone.
  */
 export async function deleteRepoIn(
   scope: Scope,
@@ -51,26 +52,40 @@ export async function deleteRepoIn(
   options: { force: boolean },
 ): Promise<void> {
   if (!(await scope.repo(name))) return;
-  for (const branch of downstreamFirst(await scope.branchesOf(name))) {
-    try {
-      await deleteBranchIn(scope, branch, options);
-    } catch (error) {
-      if (codeOf(error) !== 'STATE_CONFLICT') throw error;
-      throw wrap(`error deleting branch ${name}/${branch.name}`, error);
-    }
-  }
+  await deleteBranchesIn(scope, name, options);
   scope.t.delete(repoKey(name));
   scope.t.deletePrefix(branchesPrefix(name));
   scope.t.deletePrefix(commitsPrefix(name));
   scope.t.deletePrefix(openPrefix(name));
   scope.t.deletePrefix(runsOfRepo(name));
   scope.t.deletePrefix(childrenOfRepo(name));
-  scope.bumpGeneration(name);
+  scope.dropRepo(name);
+}
+
+/** Deletes all branches of a repo, downstream ones first; throws as deleteBranchIn does. */
+export async function deleteBranchesIn(
+  scope: Scope,
+  repo: string,
+  options: { force: boolean },
+): Promise<void> {
+  for (const branch of downstreamFirst(await scope.branchesOf(repo))) {
+    try {
+      await deleteBranchIn(scope, branch, options);
+    } catch (error) {
+      if (codeOf(error) !== 'STATE_CONFLICT') throw error;
+      throw wrap(`error deleting branch ${repo}/${branch.name}`, error);
+    }
+  }
 }
 
 /** Deletes every repo except the spec repo, as with force. */
-export async function deleteAllReposIn(scope: Scope, repos: readonly string[]): Promise<void> {
-  for (const name of repos) {
+export async function deleteAllReposIn(scope: Scope): Promise<void> {
+  for (const { name } of await scope.t.rangeJson<RepoRecord>(REPOS)) {
     if (name !== SPEC_REPO) await deleteRepoIn(scope, name, { force: true });
   }
+}
+
+/** Makes the repo of specs when it is missing. */
+export async function ensureSpecRepoIn(scope: Scope): Promise<void> {
+  if (!(await scope.repo(SPEC_REPO))) await createRepoIn(scope, { name: SPEC_REPO });
 }

@@ -6,6 +6,7 @@
  *    what earlier ones did, and propagation runs once over everything that was touched.
  * S2 What the cache answers is immutable; where a decision also needs the record to still exist,
  *    the step adds an existence compare (`needCommit`).
+ * S3 What an earlier step deleted is gone for the later ones, whatever the cache remembers.
  */
 import type { Clock } from '../../core/clock.js';
 import { derivedId } from '../../core/ids.js';
@@ -53,6 +54,9 @@ export class Scope implements RecordReader {
   /** The last touch was a new commit on the branch. */
   lastTouchWasCommit = false;
   readonly #staged = new Map<string, CommitRecord>();
+  /** Commits, and repos with all their commits, that this transaction deletes: see S3. */
+  readonly #dropped = new Set<string>();
+  readonly #droppedRepos = new Set<string>();
   readonly #usedIds = new Set<string>();
   #origin: string | undefined;
 
@@ -114,7 +118,7 @@ export class Scope implements RecordReader {
     const key = commitKey(name);
     const staged = this.#staged.get(key);
     if (staged) return staged;
-    return this.deps.cache.finished(name) ?? (await this.#read(name));
+    return this.#remembered(name)?.finished(name) ?? (await this.#read(name));
   }
 
   /** As `commit`, and the transaction fails unless the commit still exists when it commits. */
@@ -133,7 +137,7 @@ export class Scope implements RecordReader {
   async provenanceOf(name: CommitName): Promise<readonly ProvenanceEntry[]> {
     const staged = this.#staged.get(commitKey(name));
     if (staged) return staged.provenance;
-    const cached = this.deps.cache.provenance(name);
+    const cached = this.#remembered(name)?.provenance(name);
     if (cached) return cached;
     const mark = this.deps.cache.mark(name.repo);
     const record = await this.t.peekJson<CommitRecord>(commitKey(name));
@@ -192,7 +196,15 @@ export class Scope implements RecordReader {
   /** Forgets a commit that this transaction deletes. */
   dropCommit(name: CommitName): void {
     this.#staged.delete(commitKey(name));
+    this.#dropped.add(commitKey(name));
     this.t.delete(commitKey(name));
+  }
+
+  /** Forgets every commit of a repo that this transaction deletes. */
+  dropRepo(repo: string): void {
+    for (const [key, record] of this.#staged) if (record.repo === repo) this.#staged.delete(key);
+    this.#droppedRepos.add(repo);
+    this.bumpGeneration(repo);
   }
 
   /** Tells every process that commits of the repo went away or got another parent (M2). */
@@ -224,6 +236,11 @@ export class Scope implements RecordReader {
       return id;
     }
     return this.freshId();
+  }
+
+  #remembered(name: CommitName): CommitCache | undefined {
+    const gone = this.#droppedRepos.has(name.repo) || this.#dropped.has(commitKey(name));
+    return gone ? undefined : this.deps.cache;
   }
 
   async #read(name: CommitName): Promise<CommitRecord | undefined> {

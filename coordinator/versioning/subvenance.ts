@@ -3,6 +3,7 @@
  * nearest upstream commits; names of commits that no longer exist are walked through but not
  * answered.
  */
+import type { Log } from '../../core/log.js';
 import type { Wait } from '../../storage/types.js';
 import type { Meta } from '../meta/index.js';
 import {
@@ -113,16 +114,43 @@ function parentKey({ repo, parent }: CommitRecord): string | undefined {
  * lead further downstream into other repos.
  */
 export async function staleSubvenance(meta: Meta, repo: string, wait: Wait): Promise<string[]> {
+  const leadsOn = await leadingOn(meta, repo, wait);
+  const stale: string[] = [];
+  for await (const kv of meta.scan(commitsPrefix(repo), wait)) {
+    stale.push(...keysNaming(JSON.parse(kv.value.toString()) as CommitRecord, leadsOn));
+  }
+  return stale;
+}
+
+/** Ids of the commits of a repo that have commits of other repos downstream. */
+export async function leadingOn(meta: Meta, repo: string, wait: Wait): Promise<Set<string>> {
   const leadsOn = new Set<string>();
   for await (const kv of meta.scan(`sv/${repo}/`, { ...wait, keysOnly: true })) {
     const parts = kv.key.split('/');
     if (parts[3] !== repo) leadsOn.add(parts[2] as string);
   }
-  const stale: string[] = [];
-  for await (const kv of meta.scan(commitsPrefix(repo), wait)) {
-    const commit = JSON.parse(kv.value.toString()) as CommitRecord;
-    if (leadsOn.has(commit.id)) continue;
-    for (const up of commit.provenance) stale.push(subvenanceKey(up, commit));
+  return leadsOn;
+}
+
+/** Reverse-provenance keys that name a doomed commit, unless it leads further downstream. */
+export function keysNaming(commit: CommitRecord, leadsOn: ReadonlySet<string>): string[] {
+  return leadsOn.has(commit.id) ? [] : commit.provenance.map((up) => subvenanceKey(up, commit));
+}
+
+const SWEEP_BATCH = 100;
+
+/** Deletes left-over keys a batch at a time; they are harmless, so failing to is no failure. */
+export async function sweepKeys(
+  deps: { readonly meta: Meta; readonly log: Log },
+  keys: readonly string[],
+  wait: Wait,
+): Promise<void> {
+  try {
+    for (let at = 0; at < keys.length; at += SWEEP_BATCH) {
+      const success = keys.slice(at, at + SWEEP_BATCH).map((key) => ({ delete: key }));
+      await deps.meta.txn({ success }, wait);
+    }
+  } catch (error) {
+    deps.log.info({ err: error }, 'left-over reverse provenance stays until later');
   }
-  return stale;
 }

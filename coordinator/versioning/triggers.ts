@@ -2,7 +2,8 @@
  * Triggers: a branch whose head follows a source branch of the same repo, but only when enough has
  * changed since it last moved.
  */
-import { invalidInput, unimplemented } from '../../core/errors.js';
+import { parseCron } from '../../core/cron.js';
+import { invalidInput, wrap } from '../../core/errors.js';
 import {
   SIZE_BRANCH,
   type BranchName,
@@ -19,11 +20,7 @@ export async function checkTrigger(
   trigger: TriggerRecord,
 ): Promise<void> {
   if (!trigger.branch) throw invalidInput('triggers must specify a branch to trigger on');
-  if (trigger.cronSpec) {
-    throw unimplemented(
-      'triggers with a cron spec are not built yet in this version of Tusk; use size or commits',
-    );
-  }
+  if (trigger.cronSpec) checkCron(trigger.cronSpec);
   if (trigger.size) parseSize(trigger.size);
   if ((trigger.commits ?? 0) < 0) {
     throw invalidInput("can't trigger on a negative number of commits");
@@ -67,6 +64,21 @@ export function parseSize(text: string): number {
   return Math.round(Number(match[1]) * (match[2] ? 1000 ** (unit + 1) : 1));
 }
 
+function checkCron(spec: string): void {
+  try {
+    parseCron(spec);
+  } catch (error) {
+    throw wrap('invalid trigger cron spec', error);
+  }
+}
+
+/** A time of the schedule has passed since the branch last moved; the first move is always due. */
+function isDue(spec: string, old: CommitRecord | undefined, commit: CommitRecord): boolean {
+  if (old?.finished === undefined) return true;
+  const next = parseCron(spec).next(old.finished);
+  return next !== undefined && next < (commit.finished ?? 0);
+}
+
 async function fires(
   scope: Scope,
   branch: BranchRecord,
@@ -74,11 +86,12 @@ async function fires(
   commit: CommitRecord,
 ): Promise<boolean> {
   const results: boolean[] = [];
+  const old =
+    branch.head === undefined
+      ? undefined
+      : await scope.commit({ repo: branch.repo, id: branch.head });
+  if (trigger.cronSpec) results.push(isDue(trigger.cronSpec, old, commit));
   if (trigger.size) {
-    const old =
-      branch.head === undefined
-        ? undefined
-        : await scope.commit({ repo: branch.repo, id: branch.head });
     results.push((commit.size ?? 0) - (old?.size ?? 0) >= parseSize(trigger.size));
   }
   if (trigger.commits) {

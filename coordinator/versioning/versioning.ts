@@ -6,7 +6,7 @@
  * `propagateIn(t)` once, at the end.
  */
 import type { Clock } from '../../core/clock.js';
-import { alreadyExists, invalidInput } from '../../core/errors.js';
+import { codeOf, invalidInput, wrap } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { RunRef, Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
@@ -14,12 +14,14 @@ import type { Informer, Meta, MetaTxn } from '../meta/index.js';
 import { createBranchIn, deleteBranchIn, type CreateBranchInput } from './branches.js';
 import { CommitCache } from './commit-cache.js';
 import {
+  checkNewId,
   finishCommitIn,
   startCommitIn,
   type CommitContent,
   type StartCommitInput,
 } from './commits.js';
 import { deleteCommitIn } from './delete-commit.js';
+import { deleteRepoPiecemeal } from './delete-repo.js';
 import {
   commitTopic,
   flushCommits,
@@ -45,7 +47,6 @@ import { listCommits, type ListCommitsInput } from './list-commits.js';
 import {
   branchKey,
   branchText,
-  repoKey,
   SPEC_REPO,
   type BranchName,
   type BranchRecord,
@@ -58,12 +59,19 @@ import { baseTree, checkReadable, OpenCommits, rootOf } from './open-commits.js'
 import { propagateIn } from './propagate.js';
 import { Records, resolveRef, type Resolved } from './records.js';
 import type { CommitRef } from './refs.js';
-import { createRepoIn, deleteRepoIn, type CreateRepoInput } from './repos.js';
+import {
+  createRepoIn,
+  deleteAllReposIn,
+  deleteRepoIn,
+  ensureSpecRepoIn,
+  type CreateRepoInput,
+} from './repos.js';
 import { Scope } from './scope.js';
-import { staleSubvenance } from './subvenance.js';
+import { staleSubvenance, sweepKeys } from './subvenance.js';
 import { Wakeups } from './wakeups.js';
 import {
   finishCommit,
+  finishRefIn,
   oneShot,
   registerRuns,
   writeTarget,
@@ -124,7 +132,7 @@ export class Versioning implements AsyncDisposable {
       this.openCommits.ready(wait),
       this.branches.ready(wait),
       this.#generations.ready(wait),
-      this.#ensureSpecRepo(wait),
+      this.#transact(`repo ${SPEC_REPO}`, wait, ensureSpecRepoIn),
     ]);
   }
 
@@ -150,6 +158,10 @@ export class Versioning implements AsyncDisposable {
     return deleteRepoIn(this.scope(t), repo, options);
   }
 
+  deleteAllReposIn(t: MetaTxn): Promise<void> {
+    return deleteAllReposIn(this.scope(t));
+  }
+
   createBranchIn(t: MetaTxn, input: CreateBranchInput): Promise<BranchRecord> {
     return createBranchIn(this.scope(t), input);
   }
@@ -170,6 +182,13 @@ export class Versioning implements AsyncDisposable {
   /** Finishes an open commit with ready content (of kind input or empty). */
   finishCommitIn(t: MetaTxn, commit: CommitName, content: CommitContent): Promise<CommitRecord> {
     return finishCommitIn(this.scope(t), commit, content);
+  }
+
+  /** Finishes an open commit with what was written to it, seen from within the transaction. */
+  finishRefIn(t: MetaTxn, ref: CommitRef, options: FinishOptions & Wait): Promise<CommitRecord> {
+    // Started and finished at once and on no branch, it shows in neither of the watched prefixes.
+    t.afterCommit(() => this.wakeups.wake(repoTopic(ref.repo)));
+    return finishRefIn(this.#deps, t, ref, options);
   }
 
   /**
@@ -195,7 +214,9 @@ export class Versioning implements AsyncDisposable {
   /** Deletes the referenced commit with everything downstream. */
   async deleteCommitIn(t: MetaTxn, ref: CommitRef): Promise<CommitName[]> {
     const scope = this.scope(t);
-    const { commit } = await resolveRef(scope, ref);
+    const { commit } = await resolveRef(scope, ref).catch((error: unknown) => {
+      throw codeOf(error) === 'INTERNAL' ? error : wrap('resolveCommit', error);
+    });
     const gone = await deleteCommitIn(scope, (await scope.commitForUpdate(commit)) ?? commit);
     await this.whenDeletedIn?.(t, gone);
     return gone;
@@ -219,17 +240,29 @@ export class Versioning implements AsyncDisposable {
 
   async deleteRepo(repo: string, options: { force: boolean }, wait: Wait): Promise<void> {
     if (repo === '') throw invalidInput('repo cannot be nil');
-    const stale = await staleSubvenance(this.#deps.meta, repo, wait);
-    await this.#transact(`repo ${repo}`, wait, (scope) => deleteRepoIn(scope, repo, options));
-    await this.#sweep(stale, wait);
+    await this.sweepAfter([repo], wait, () =>
+      this.#transact(`repo ${repo}`, wait, (scope) => deleteRepoIn(scope, repo, options)),
+    );
+  }
+
+  /** Deletes a repo of any size, in many transactions; may be repeated after a failure. */
+  deleteRepoPiecemeal(repo: string, options: { force: boolean }, wait: Wait): Promise<void> {
+    if (repo === '') throw invalidInput('repo cannot be nil');
+    return deleteRepoPiecemeal(this.#deps, repo, options, wait);
   }
 
   /** Deletes every repo but the spec repo, in one transaction, as with force. */
   async deleteAllRepos(wait: Wait): Promise<void> {
-    const repos = await this.listRepos(wait);
-    await this.#transact('delete all repos', wait, async (scope) => {
-      for (const { name } of repos) await deleteRepoIn(scope, name, { force: true });
-    });
+    await this.#transact('delete all repos', wait, deleteAllReposIn);
+  }
+
+  /** Runs work that deletes repos, then removes what that leaves behind in others. */
+  async sweepAfter<T>(repos: readonly string[], wait: Wait, work: () => Promise<T>): Promise<T> {
+    const stale: string[] = [];
+    for (const repo of repos) stale.push(...(await staleSubvenance(this.#deps.meta, repo, wait)));
+    const answer = await work();
+    await sweepKeys(this.#deps, stale, wait);
+    return answer;
   }
 
   startCommit(input: StartCommitInput, wait: Wait): Promise<CommitRecord> {
@@ -410,28 +443,6 @@ export class Versioning implements AsyncDisposable {
     );
   }
 
-  /** Deletes left-over keys a batch at a time; they are harmless, so failing to is no failure. */
-  async #sweep(keys: readonly string[], wait: Wait): Promise<void> {
-    try {
-      for (let at = 0; at < keys.length; at += SWEEP_BATCH) {
-        const success = keys.slice(at, at + SWEEP_BATCH).map((key) => ({ delete: key }));
-        await this.#deps.meta.txn({ compare: [], success, failure: [] }, wait);
-      }
-    } catch (error) {
-      this.#deps.log.info({ err: error }, 'left-over reverse provenance stays until later');
-    }
-  }
-
-  async #ensureSpecRepo(wait: Wait): Promise<void> {
-    await this.#deps.meta.transact(
-      async (t) => {
-        if (await t.get(repoKey(SPEC_REPO))) return;
-        await createRepoIn(this.scope(t), { name: SPEC_REPO });
-      },
-      { ...wait, label: `repo ${SPEC_REPO}` },
-    );
-  }
-
   #listen(): void {
     this.#stops.push(
       this.openCommits.subscribe((changes) => {
@@ -453,14 +464,4 @@ export class Versioning implements AsyncDisposable {
       }),
     );
   }
-}
-
-const SWEEP_BATCH = 100;
-
-/** A caller may choose the id of a commit, but not one that exists. */
-async function checkNewId(scope: Scope, { repo, id }: StartCommitInput): Promise<void> {
-  if (id === undefined || !(await scope.commit({ repo, id }))) return;
-  throw alreadyExists(`/pachyderm_pfs/commits/${repo}/ ${id} already exists`, {
-    fields: { repo, commit: id },
-  });
 }

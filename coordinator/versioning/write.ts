@@ -132,6 +132,29 @@ async function finishIn(
   return record;
 }
 
+/**
+ * Finishes a commit as one step of a larger transaction. That transaction depends on everything
+ * written to the commit; a commit which the same transaction started holds what its parent holds.
+ * Errors as of `finishCommit`.
+ */
+export async function finishRefIn(
+  deps: WriteDeps,
+  t: MetaTxn,
+  ref: CommitRef,
+  options: FinishOptions & Wait,
+): Promise<CommitRecord> {
+  const scope = Scope.of(t, deps);
+  const { commit } = await resolveRef(scope, ref);
+  if (commit.finished !== undefined) throw alreadyFinished(commit);
+  t.afterCommit(() => deps.opens.forget(commit));
+  if (options.empty) return finishCommitIn(scope, commit, { kind: 'empty', ...describe(options) });
+  const snapshot = await deps.opens.snapshotIn(t, commit);
+  if (!snapshot) throw notOpen(commit);
+  const base = await baseTree(scope, commit);
+  const root = await deps.opens.build(commit, snapshot, base, { signal: options.signal });
+  return finishCommitIn(scope, commit, { kind: 'input', root, ...describe(options) });
+}
+
 async function whyNotOpen(read: Records, commit: CommitName): Promise<Error> {
   const now = await read.commit(commit);
   return now?.finished === undefined ? notOpen(commit) : alreadyFinished(commit);

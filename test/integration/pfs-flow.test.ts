@@ -270,7 +270,7 @@ describe('deleting commits', () => {
     await versioning.deleteCommit({ repo: 'a', id: 'master' }, wait);
     expect(await failureText(head('a'))).toContain('has no head');
     expect(await failureText(versioning.deleteCommit({ repo: 'a', id: one.id }, wait))).toBe(
-      `commit ${one.id} not found in repo a`,
+      `resolveCommit: commit ${one.id} not found in repo a`,
     );
   });
 
