@@ -57,6 +57,8 @@ export class Collector {
   #savedAtMs = 0;
   #shownDone = 0;
   #starved = false;
+  /** Slots added while lost tasks still count as in flight. */
+  #widened: { readonly atMs: number } | undefined;
   /** Order of publication, as far as this owner knows. */
   readonly #published: number[] = [];
 
@@ -176,6 +178,7 @@ export class Collector {
       if (due) await this.#checkpoint(wait);
       else await this.#progress(wait);
       await this.#sayWhy(wait);
+      await this.#narrow(wait);
       const lost = await watchers.look(wait);
       if (lost) await this.#recover(lost, wait);
     }
@@ -207,7 +210,20 @@ export class Collector {
       this.#published.length = 0;
     }
     const tasks = lost.tasks.filter((task) => !this.board.resultOf(task));
-    if (tasks.length > 0) await this.#again(tasks, lost.why, wait);
+    if (tasks.length === 0) return;
+    if (lost.blocked) {
+      this.#widened = { atMs: this.deps.clock.monotonicMs() };
+      await ensureConsumer(this.deps, this.input.record, wait, tasks.length);
+    }
+    await this.#again(tasks, lost.why, wait);
+  }
+
+  /** Takes back the room made for copies once the queue no longer counts the lost originals. */
+  async #narrow(wait: Wait): Promise<void> {
+    const { clock } = this.deps;
+    if (!this.#widened || clock.monotonicMs() - this.#widened.atMs < ACK_WAIT_MS) return;
+    this.#widened = undefined;
+    await ensureConsumer(this.deps, this.input.record, wait);
   }
 
   /** Publishes copies with a new attempt number (C3). */
@@ -291,7 +307,8 @@ export async function ensureConsumer(
   deps: Pick<OwnerDeps, 'queue' | 'views'>,
   record: PipelineRecord,
   wait: Wait,
+  extra = 0,
 ): Promise<void> {
-  const inFlightMax = slotsWanted(record.parallelism, hostCount(deps.views.offers()));
+  const inFlightMax = slotsWanted(record.parallelism, hostCount(deps.views.offers())) + extra;
   await deps.queue.ensurePipeline(record.name, { inFlightMax, ackWaitMs: ACK_WAIT_MS }, wait);
 }

@@ -12,6 +12,8 @@ import type { OwnerDeps } from './deps.js';
 export interface Lost {
   readonly tasks: readonly number[];
   readonly why: string;
+  /** The workers that had them are gone: until the ack wait is over they block as many slots. */
+  readonly blocked?: boolean;
   /** Set when the queue's streams are new ones: results have to be read from the start. */
   readonly streamCreated?: string;
 }
@@ -86,7 +88,8 @@ export class Watchers {
     const tasks = [...new Set(handedOut)].filter(
       (task) => !held.has(task) && !this.board.resultOf(task),
     );
-    return tasks.length > 0 ? { tasks, why: `worker ${gone.join(', ')} is gone` } : undefined;
+    if (tasks.length === 0) return undefined;
+    return { tasks, why: `worker ${gone.join(', ')} is gone`, blocked: true };
   }
 
   #inHand(): Set<number> {

@@ -75,6 +75,18 @@ describe('a job in trouble', () => {
     await expectWhole(20_000);
   });
 
+  it('goes on at once when the only task in flight is lost', async () => {
+    const at = await stack.coordinator();
+    const doomed = await stack.worker(at, { slots: 1, code: slowly });
+    const parallelismSpec = { constant: 1, coefficient: 0 };
+    await pipeline(at, 'copy', pfs('in', '/*'), { parallelismSpec });
+    await midway();
+    await doomed[Symbol.asyncDispose]();
+    await stack.worker(at, { slots: 1, code: slowly });
+    // The queue by itself would wait 30 s for the lost one.
+    await expectWhole(25_000);
+  });
+
   it('is taken over from an owner that still thinks it is alive', async () => {
     const zombie = await stack.coordinator({ replica: 'same' });
     await stack.worker(zombie, { slots: 4, code: slowly });
