@@ -6,6 +6,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { invalidInput } from '../../core/errors.js';
+import { abortable } from '../../core/signals.js';
 import { fileErrorText } from './file-error.js';
 import type { FrameMaker } from './frames.js';
 import type { Progress } from './progress.js';
@@ -141,8 +142,12 @@ export async function sendStream(
     frame = upload.frames.next(STDIN_BYTES);
     length = 0;
   };
-  for await (const part of input) {
-    upload.signal.throwIfAborted();
+  const parts = input[Symbol.asyncIterator]();
+  for (;;) {
+    // An interrupt counts at once, also while a terminal or pipe has nothing to say.
+    const next = await abortable(parts.next(), upload.signal);
+    if (next.done === true) break;
+    const part = next.value;
     const bytes = typeof part === 'string' ? Buffer.from(part) : part;
     for (let from = 0; from < bytes.length;) {
       const take = Math.min(bytes.length - from, frame.value.length - length);
