@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { loadSync } from '@grpc/proto-loader';
 import { ServerCredentials, type Server, type ServiceDefinition } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation } from 'grpc-health-check';
+import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
 import type { Clock } from '../core/clock.js';
 import { AppError, messageOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
@@ -92,7 +92,7 @@ function loadProtos(): ReturnType<typeof loadSync> {
   const dir = join(dirname(fileURLToPath(import.meta.url)), '..', 'proto');
   const files = readdirSync(dir).filter((name) => name.endsWith('.proto'));
   return loadSync(
-    files.map((name) => join(dir, name)),
+    [...files.map((name) => join(dir, name)), healthProto],
     { includeDirs: [dir], keepCase: true },
   );
 }
