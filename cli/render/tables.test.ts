@@ -170,8 +170,7 @@ describe('jobs, pipelines, datums', () => {
 
   it('shortens inputs', () => {
     const pfs = (repo: string) => ({ pfs: { repo, glob: '/' } });
-    const text = (input: Parameters<typeof Input.fromPartial>[0]): string =>
-      inputShorthand(Input.fromPartial(input as Partial<Input>));
+    const text = (input: object): string => inputShorthand(Input.fromPartial(input));
     expect(text({ union: [pfs('a'), pfs('b')] })).toBe('(a:/ ∪ b:/)');
     expect(text({ join: [pfs('a'), pfs('b')] })).toBe('(a:/ ⋈ b:/)');
     expect(text({ group: [pfs('a'), pfs('b')] })).toBe('(Group: a:/, b:/)');

@@ -148,9 +148,12 @@ export class Part {
       // No output to quote.
     }
     const lines = text.split('\n').filter((line) => line.trim() !== '');
+    const cause = CAUSES.find(({ pattern }) => pattern.test(text));
     const telling = lines.filter((line) => /error|fatal|fail|panic|cannot|could not/i.test(line));
-    const last = plain(telling.at(-1) ?? lines.at(-1) ?? '');
-    return `${last === '' ? '' : `: ${last}`}\n${nextStep(text, this.spec.log)}`;
+    const line =
+      lines.find((candidate) => cause?.pattern.test(candidate)) ?? telling.at(-1) ?? lines.at(-1);
+    const said = line === undefined ? '' : `: ${plain(line)}`;
+    return `${said}\n${cause?.step ?? 'Its log says more.'} Log: ${this.spec.log}`;
   }
 
   async #watch(): Promise<void> {
@@ -198,15 +201,22 @@ function plain(line: string): string {
   }
 }
 
-function nextStep(text: string, log: string): string {
-  if (/no space left|ENOSPC|disk quota/i.test(text)) {
-    return `The disk is full: free some space, then run this again. Log: ${log}`;
-  }
-  if (/address already in use|EADDRINUSE/i.test(text)) {
-    return `A port it needs was taken meanwhile: run this again. Log: ${log}`;
-  }
-  if (/permission denied|EACCES/i.test(text)) {
-    return `It may not write there: check the owner of the data directory. Log: ${log}`;
-  }
-  return `Its log says more: ${log}`;
-}
+/** Failures with a known way out. */
+const CAUSES: readonly { readonly pattern: RegExp; readonly step: string }[] = [
+  {
+    pattern: /no space left|ENOSPC|disk quota/i,
+    step: 'The disk is full: free some space, then run this again.',
+  },
+  {
+    pattern: /address already in use|EADDRINUSE/i,
+    step: 'A port it needs was taken meanwhile: run this again.',
+  },
+  {
+    pattern: /permission denied|EACCES/i,
+    step: 'It may not write there: check the owner of the data directory.',
+  },
+  {
+    pattern: /Cannot find module/,
+    step: "Tusk is not built whole: run 'npm install' in its folder.",
+  },
+];

@@ -115,18 +115,25 @@ const FOLDERS = ['etcd', 'nats', 'coordinator', 'worker', 'logs', 'objects'];
 function prepareDirs({ dataDir, store }: StackSettings): void {
   try {
     for (const name of FOLDERS) mkdirSync(join(dataDir, name), { recursive: true, mode: 0o700 });
-    const file = join(dataDir, 'store');
-    const known = existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
-    if (known !== undefined && known !== store) {
+    const known = existsSync(storeFile(dataDir)) && readFileSync(storeFile(dataDir), 'utf8').trim();
+    if (known && known !== store) {
       throw invalidInput(
         `${dataDir} keeps its bytes in ${known}, not in ${store}\n` +
           'Start it as before, or choose another --data-dir.',
       );
     }
-    writeFileSync(file, `${store}\n`);
   } catch (error) {
     throw dataDirError(dataDir, error);
   }
+}
+
+function storeFile(dataDir: string): string {
+  return join(dataDir, 'store');
+}
+
+/** From the first successful start on a data directory belongs to one object store. */
+export function rememberStore({ dataDir, store }: StackSettings): void {
+  writeFileSync(storeFile(dataDir), `${store}\n`);
 }
 
 /** A data directory that can not be used, with a next step. */

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { AppError, messageOf, unavailable } from '../../core/errors.js';
 import { addAbortListener } from '../../core/signals.js';
 import type { Call } from '../grammar/command.js';
-import { dataDirError, planStack, settingsOf, type StackPlan, type StackSettings } from './plan.js';
+import {
+  dataDirError,
+  planStack,
+  rememberStore,
+  settingsOf,
+  type StackPlan,
+  type StackSettings,
+} from './plan.js';
 import { stopLeftovers } from './stop.js';
 import { lockDataDir, Supervisor } from './supervisor.js';
 
@@ -50,6 +57,7 @@ async function supervise(
     tell.report(`Starting Tusk in ${dataDir}`);
     await using supervisor = new Supervisor(plan, { clock: session.clock, report: tell.report });
     await supervisor.start(session.signal);
+    rememberStore(settings);
     const text = summary(call, plan);
     session.out(`${text}\n`);
     tell.ready(text);
