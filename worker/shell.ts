@@ -23,7 +23,9 @@ export function quote(text: string): string {
  */
 export function agentPrelude(options: { readonly privateDirs: readonly string[] }): string {
   const globs = options.privateDirs.flatMap((dir) => [`${dir}/*`, `${dir}/.[!.]*`, `${dir}/..?*`]);
-  return `umask 022
+  // `kill -9 -1` must never run outside a namespace of its own: there, process ids start at 1.
+  return `[ $$ -le 50 ] || exit 98
+umask 022
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 c() {
   for f in ${globs.join(' ')}; do
