@@ -70,6 +70,8 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
       await openStorage({
         url: config.store,
         epoch,
+        // Large merges must not keep leases and calls waiting.
+        treeThread: true,
         log,
         clock,
         ...(secrets.s3 ? { s3: secrets.s3 } : {}),

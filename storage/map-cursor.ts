@@ -66,6 +66,11 @@ export class MapCursor<V> {
     return this.#frames.every(({ page, at }) => at === page.keys.length - 1);
   }
 
+  /** The leaf page and the position in it, when the item is an entry. */
+  get place(): { readonly leaf: LeafPage<V>; readonly at: number } {
+    return { leaf: this.#leaf as LeafPage<V>, at: this.#top().at };
+  }
+
   /** Passes the item. */
   skip(): void {
     this.#top().at += 1;

@@ -1,10 +1,13 @@
 /** Reading sorted maps: one key, ranges, the last key, differences. Roots are decoded pages. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isLeaf, type Page } from './page.js';
 import { lowerBound, MapCursor } from './map-cursor.js';
 import type { PageStore } from './page-store.js';
 import type { Wait } from './types.js';
 
-const READ_AHEAD_PAGES = 4;
+export const READ_AHEAD_PAGES = 4;
+/** Entries after which other work of the process gets its turn. */
+export const TURN_ENTRIES = 4096;
 
 /** One difference between two maps; equal values (by content) are none. */
 export interface MapDiff<V> {
@@ -40,8 +43,11 @@ export async function* scanMap<V>(
   const cursor = new MapCursor(store, root, options, options.ahead ?? READ_AHEAD_PAGES);
   const start = options.from === undefined ? undefined : cursor.seek(options.from);
   if (start) await start;
+  let passed = 0;
   while (!cursor.done) {
     if (cursor.onEntry) {
+      passed += 1;
+      if (passed % TURN_ENTRIES === 0) await nextTurn();
       yield { key: cursor.key, value: cursor.value };
       cursor.skip();
     } else {
@@ -87,7 +93,8 @@ export async function* diffMaps<V>(
     root && root.keys.length > 0 ? new MapCursor(store, root, options) : undefined;
   const a = open(roots.a);
   const b = open(roots.b);
-  for (;;) {
+  for (let passed = 1; ; passed += 1) {
+    if (passed % TURN_ENTRIES === 0) await nextTurn();
     const liveA = a && !a.done ? a : undefined;
     const liveB = b && !b.done ? b : undefined;
     if (!liveA && !liveB) return;

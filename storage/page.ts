@@ -1,7 +1,8 @@
 /** Pages of sorted maps: encoding, decoding and the two digests (docs/formats/tree.md). */
 import { corruptData } from '../core/errors.js';
 import { newSha256, sha256 } from '../core/sha256.js';
-import { ByteReader, ByteWriter, damaged, KeyReader, writeKey } from './bytes.js';
+import type { ByteWriter } from './bytes.js';
+import { ByteReader, damaged, KeyReader, writeKey } from './bytes.js';
 import { ITEM_WEIGHT } from './page-boundary.js';
 import type { ObjectKind, ObjectRef } from './types.js';
 

@@ -1,8 +1,9 @@
 /** Bytes of runs (docs/formats/run.md): blocks of sorted ops, each readable by itself. */
 import { crc32 } from 'node:zlib';
-import { corruptData, invariant } from '../core/errors.js';
+import { corruptData, invalidInput, invariant } from '../core/errors.js';
 import { ByteReader, ByteWriter, damaged, KeyReader, writeKey } from './bytes.js';
-import { PlaceTable, readContent, readPieces, writeContent } from './content-format.js';
+import type { PlaceTable, readPieces } from './content-format.js';
+import { readContent, writeContent } from './content-format.js';
 import { NodeReader, NodeWriter } from './node-format.js';
 import { checkFormat, readRef, writeRef } from './page.js';
 import { fromBinary, keyToPath, pathToKey, toBinary } from './path.js';
@@ -100,6 +101,9 @@ function keyed(
   body: Partial<Pick<KeyedOp, 'content' | 'keep' | 'node' | 'files'>> = {},
 ): KeyedOp {
   const { content, keep = 0, node, files } = body;
+  if (path !== '' && (!path.startsWith('/') || /\/\/|\/$|\0/.test(path))) {
+    throw invalidInput(`path (${path}) invalid: not in canonical form`);
+  }
   return { key: pathToKey(path), code, seq, content, keep, node, files };
 }
 

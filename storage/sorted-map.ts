@@ -2,7 +2,8 @@
  * An immutable sorted map from bytes to bytes in the object store: datum manifests with millions of
  * entries. A changed entry costs the pages on its way; a difference costs what differs.
  */
-import { ByteReader, KeyReader, writeKey } from './bytes.js';
+import type { ByteReader } from './bytes.js';
+import { KeyReader, writeKey } from './bytes.js';
 import { invariant } from '../core/errors.js';
 import type { BuiltMap } from './map-builder.js';
 import { MapEditor } from './map-editor.js';

@@ -5,13 +5,17 @@
  * T1 Nodes that leave this class have all their pieces.
  * T2 `apply` answers only when every object of the new tree is stored.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { applyRuns } from './apply.js';
 import { withFloor } from './apply-dir.js';
 import { withPieces } from './apply-file.js';
 import { openPage } from './apply-context.js';
 import { compileGlob, type Glob } from './glob.js';
-import { diffMaps, getFrom, scanMap } from './map-read.js';
+import { MapCursor } from './map-cursor.js';
+import { diffMaps, getFrom, READ_AHEAD_PAGES, scanMap, TURN_ENTRIES } from './map-read.js';
+import type { MapDiff } from './map-read.js';
 import { directoryCodec, EMPTY_DIR } from './node-format.js';
+import type { LeafPage } from './page.js';
 import { PageStore } from './page-store.js';
 import { fromBinary, toBinary } from './path.js';
 import type { TreePool } from './tree-pool.js';
@@ -19,6 +23,7 @@ import type { ApplyOptions, RunInput, TreeDiff, TreeReader, TreeStorage } from '
 import type { DirNode, FileNode, TreeNode, Wait } from './types.js';
 
 const LISTS_AHEAD = 16;
+const DIRS_AHEAD = 8;
 
 export class Trees implements TreeReader {
   readonly empty: DirNode = EMPTY_DIR;
@@ -62,7 +67,7 @@ export class Trees implements TreeReader {
     wait: Wait,
   ): AsyncGenerator<{ path: string; node: TreeNode }> {
     const node = await this.#find(root, path, wait);
-    if (node) yield* this.#complete(this.#below(path, node, { ...wait }), wait);
+    if (node) yield* this.#complete(this.#below(path, node, wait), wait);
   }
 
   /** Nodes whose path matches the pattern, in tree order, with what its groups captured. */
@@ -135,35 +140,63 @@ export class Trees implements TreeReader {
     node: TreeNode,
     options: Wait & { readonly glob?: Glob },
   ): AsyncGenerator<{ path: string; node: TreeNode }> {
-    const { glob, signal } = options;
+    const { glob } = options;
     if (!glob) yield { path, node };
     if (node.type === 'file') return;
-    const open = async (at: string, dir: DirNode): Promise<OpenDir> => {
-      const page = await openPage(this.#store, dir, options);
-      const prefix = glob ? namePrefix(glob, at) : '';
-      return {
-        path: at,
-        floor: dir.floor,
-        prefix,
-        entries: scanMap(this.#store, page, { signal, from: prefix }),
-      };
-    };
-    const stack = [await open(path, node)];
+    const stack = [await this.#openDir(path, node, options)];
+    let passed = 0;
     for (let top = stack.at(-1); top; top = stack.at(-1)) {
-      const next = await top.entries.next();
-      if (next.done || !next.value.key.startsWith(top.prefix)) {
+      const { cursor } = top;
+      if (!cursor.done && !cursor.onEntry) {
+        const opened = cursor.open();
+        if (opened) await opened;
+        continue;
+      }
+      if (cursor.done || !cursor.key.startsWith(top.prefix)) {
         stack.pop();
         continue;
       }
+      passed += 1;
+      if (passed % TURN_ENTRIES === 0) await nextTurn();
       const child = {
-        path: `${top.path}/${fromBinary(next.value.key)}`,
-        node: withFloor(next.value.value, top.floor),
+        path: `${top.path}/${fromBinary(cursor.key)}`,
+        node: withFloor(cursor.value, top.floor),
       };
+      const enter = child.node.type === 'dir' && (!glob || glob.mayMatchBelow(child.path));
+      if (enter) this.#prefetch(top, options);
+      cursor.skip();
       yield child;
-      if (child.node.type === 'dir' && (!glob || glob.mayMatchBelow(child.path))) {
-        stack.push(await open(child.path, child.node));
-      }
+      if (enter) stack.push(await this.#openDir(child.path, child.node as DirNode, options));
     }
+  }
+
+  async #openDir(
+    path: string,
+    dir: DirNode,
+    options: Wait & { readonly glob?: Glob },
+  ): Promise<OpenDir> {
+    const page = await openPage(this.#store, dir, options);
+    const prefix = options.glob ? namePrefix(options.glob, path) : '';
+    const cursor = new MapCursor(this.#store, page, options, READ_AHEAD_PAGES);
+    const sought = cursor.seek(prefix);
+    if (sought) await sought;
+    return { path, floor: dir.floor, prefix, cursor, leaf: undefined, ahead: 0 };
+  }
+
+  /** Starts reading the first pages of the directories that come next. */
+  #prefetch(dir: OpenDir, wait: Wait): void {
+    const { leaf, at } = dir.cursor.place;
+    if (dir.leaf !== leaf) Object.assign(dir, { leaf, ahead: at + 1 });
+    for (; dir.ahead < leaf.keys.length && dir.ahead <= at + DIRS_AHEAD; dir.ahead += 1) {
+      this.#prefetchNode(leaf.value(dir.ahead), wait);
+    }
+  }
+
+  #prefetchNode(node: TreeNode | undefined, wait: Wait): void {
+    if (node?.type !== 'dir' || 'inline' in node.root) return;
+    if (this.#store.cached(node.root.page)) return;
+    // A failure shows when the directory is opened.
+    this.#store.load(node.root.page, wait).catch(() => undefined);
   }
 
   async *#matches(
@@ -191,7 +224,12 @@ export class Trees implements TreeReader {
       b: dirB && (await openPage(this.#store, dirB, wait)),
     };
     const { signal } = wait;
-    for await (const child of diffMaps(this.#store, roots, { signal, same: sameContent })) {
+    const changes = diffMaps(this.#store, roots, { signal, same: sameContent });
+    const prefetch = (change: MapDiff<TreeNode>): void => {
+      this.#prefetchNode(change.a, wait);
+      this.#prefetchNode(change.b, wait);
+    };
+    for await (const child of lookAhead(changes, DIRS_AHEAD, prefetch)) {
       const at = `${path}/${fromBinary(child.key)}`;
       const childA = child.a && withFloor(child.a, dirA?.floor);
       const childB = child.b && withFloor(child.b, dirB?.floor);
@@ -233,7 +271,25 @@ interface OpenDir {
   readonly floor: number | undefined;
   /** Only names that start so are of interest. */
   readonly prefix: string;
-  readonly entries: AsyncGenerator<{ key: string; value: TreeNode }>;
+  readonly cursor: MapCursor<TreeNode>;
+  /** Where directories were last read ahead, and how far. */
+  leaf: LeafPage<TreeNode> | undefined;
+  ahead: number;
+}
+
+/** The items, each seen `count` items before it is due. */
+async function* lookAhead<T>(
+  items: AsyncIterable<T>,
+  count: number,
+  seen: (item: T) => void,
+): AsyncGenerator<T> {
+  const queue: T[] = [];
+  for await (const item of items) {
+    seen(item);
+    queue.push(item);
+    if (queue.length > count) yield queue.shift() as T;
+  }
+  yield* queue;
 }
 
 async function* named(
