@@ -95,7 +95,7 @@ export class JoinClient {
       stream.on('data', (event: JoinEvent) => {
         if (event.config) {
           this.#leaseMs = event.config.leaseMs || LEASE_MS_DEFAULT;
-          onConfig(event.config);
+          onConfig(asSeenFrom(event.config, address));
           onState({ joined: true, address, reason: '' });
         }
         if (event.assignments) onAssignments(event.assignments);
@@ -116,4 +116,13 @@ export class JoinClient {
       // The session is over.
     }
   }
+}
+
+/**
+ * A coordinator that listens on every address can not know which of them its workers reach: it
+ * says 0.0.0.0, which stands for the host that was joined.
+ */
+export function asSeenFrom(config: WorkerConfig, address: string): WorkerConfig {
+  const host = address.slice(0, address.lastIndexOf(':'));
+  return { ...config, natsUrl: config.natsUrl.replace('//0.0.0.0:', `//${host}:`) };
 }

@@ -1,6 +1,6 @@
 /** What `tusk up` runs: checked settings, and the programs made from them. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, hostname } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { entryPath } from '../../core/entry.js';
 import { AppError, invalidInput, messageOf, noSpace, notFound } from '../../core/errors.js';
@@ -215,7 +215,8 @@ function coordinatorPart(call: Call, settings: StackSettings, ports: StackPorts)
     listen: `${host}:${ports.grpc}`,
     etcd: [`http://${LOOPBACK}:${ports.etcd}`],
     nats: `nats://${local}:${ports.nats}`,
-    natsForWorkers: `nats://${isEverywhere(host) ? hostname() : host}:${ports.nats}`,
+    // 0.0.0.0 stands for the host that a worker joined.
+    natsForWorkers: `nats://${isEverywhere(host) ? '0.0.0.0' : host}:${ports.nats}`,
     store,
     dataDir: join(dataDir, 'coordinator'),
     logFile: base.log,
