@@ -126,15 +126,12 @@ export function isProgram(session: Session, name: string): boolean {
   return findProgram(session, name) !== undefined;
 }
 
-/** Absolute path of a program on PATH (or where Debian keeps daemons). */
+/** Absolute path of a program on PATH, or in `$TUSK_PROGRAM_DIRS` (the system's folders). */
 export function findProgram(session: Session, name: string): string | undefined {
   if (name.includes('/')) return isExecutable(name) ? name : undefined;
-  const dirs = [
-    ...(session.env['PATH'] ?? '').split(delimiter),
-    '/usr/local/sbin',
-    '/usr/sbin',
-    '/sbin',
-  ];
+  // Debian puts daemons where the PATH of ordinary users does not reach.
+  const daemons = session.env['TUSK_PROGRAM_DIRS'] ?? '/usr/local/sbin:/usr/sbin:/sbin';
+  const dirs = [...(session.env['PATH'] ?? '').split(delimiter), ...daemons.split(delimiter)];
   return dirs.map((dir) => join(dir, name)).find(isExecutable);
 }
 
