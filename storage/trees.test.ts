@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../core/clock.js';
-import { codeOf, messageOf } from '../core/errors.js';
+import { codeOf, messageOf, noSpace } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
 import { sha256 } from '../core/sha256.js';
 import {
@@ -295,6 +295,42 @@ describe('apply: merge', () => {
       'could not merge path "/x/p" which is a different type in different hashtrees',
     );
     expect(codeOf(error)).toBe('STATE_CONFLICT');
+  });
+});
+
+describe('trouble', () => {
+  it('fails with the reason of the store, and with that of the caller when cancelled', async () => {
+    class FullStore extends MemoryStore {
+      full = false;
+      override put(...args: Parameters<MemoryStore['put']>): Promise<void> {
+        if (this.full && args[0].startsWith('page/'))
+          return Promise.reject(noSpace('disk is full'));
+        return super.put(...args);
+      }
+    }
+    const objects = new FullStore();
+    const storage = new Storage(objects, { epoch: 1, log: silentLog, clock: systemClock });
+    const sets = (text: string): RunOp[] => {
+      const hash = sha256(text);
+      const location = { kind: 'p' as const, epoch: 1, digest: hash, offset: 0 };
+      const content = { size: 1, hash, pieces: [{ hash, size: 1, location }] };
+      const path = (n: number): string => `/d${n % 50}/${n}`;
+      const all = Array.from({ length: 20_000 }, (_unused, seq) => seq);
+      return all.map((seq) => ({ op: 'set', path: path(seq), seq, content }));
+    };
+    const run = await writeRun(storage, sets('x'), wait);
+    const base = await storage.trees.apply(undefined, [run], put);
+    objects.full = true;
+    const again = await writeRun(storage, sets('y'), wait);
+    for (const start of [undefined, base]) {
+      const error = await failure(storage.trees.apply(start, [again], put));
+      expect([codeOf(error), messageOf(error)]).toEqual(['NO_SPACE', 'disk is full']);
+    }
+    objects.full = false;
+    const control = new AbortController();
+    const stopped = storage.trees.apply(base, [again], { ...put, signal: control.signal });
+    control.abort(new Error('client went away'));
+    expect(messageOf(await failure(stopped))).toBe('client went away');
   });
 });
 
