@@ -38,9 +38,12 @@ import {
 import { pfsFileHandlers } from './rpc/pfs-files.js';
 import { pfsHandlers } from './rpc/pfs.js';
 import { ppsHandlers } from './rpc/pps.js';
+import { requestRunner } from './rpc/transaction-steps.js';
+import { joiningPfs, joiningPps, transactionHandlers } from './rpc/transaction.js';
 import { openScheduler } from './scheduling/index.js';
 import { openGrpcServer, service } from './server.js';
 import { partChecks } from './parts.js';
+import { Transactions } from './transactions/index.js';
 import { openVersioning } from './versioning/index.js';
 
 /** Version of this program; the API version clients see is in rpc/misc. */
@@ -77,6 +80,8 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
         ...(secrets.s3 ? { s3: secrets.s3 } : {}),
       }),
     );
+    // Workers look for this mark: a directory of the same name on another machine lacks it.
+    await storage.objects.put(`cluster/0/${clusterId}`, Buffer.from(clusterId), wait);
     const queue = stack.use(
       await openQueue({ servers: config.nats, name: 'coordinator', log, clock }),
     );
@@ -96,14 +101,19 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
         wait,
       ),
     );
+    const run = requestRunner({ versioning, pipelines });
+    const transactions = new Transactions({ meta, versioning, clock, log, run });
     const parts = partChecks({ meta, storage, queue, config });
     const files = pfsFileHandlers({ storage, versioning });
     const server = stack.use(
       await openGrpcServer(
         [
-          service<PfsServer>(PfsService, { ...pfsHandlers({ versioning }), ...files }),
+          service<PfsServer>(PfsService, {
+            ...joiningPfs(pfsHandlers({ versioning }), transactions),
+            ...files,
+          }),
           service(ObjectAPIService, {}),
-          service(PpsService, ppsHandlers({ pipelines, scheduling })),
+          service(PpsService, joiningPps(ppsHandlers({ pipelines, scheduling }), transactions)),
           service(
             ClusterService,
             clusterHandlers({ scheduler: scheduling, clusterId, version: VERSION, parts }),
@@ -113,7 +123,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           service(EnterpriseService, enterpriseHandlers),
           service(AdminService, adminHandlers(clusterId)),
           service(AuthService, authHandlers),
-          service(TransactionService, {}),
+          service(TransactionService, transactionHandlers(transactions)),
           service(DebugService, {}),
         ],
         { listen: config.listen, log, clock },

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.js';
-import { messageOf, stateConflict } from '../core/errors.js';
+import { messageOf, stateConflict, unavailable } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { ResourceStack } from '../core/resource-stack.js';
 import { retry } from '../core/retry.js';
@@ -171,6 +171,7 @@ class Node implements AsyncDisposable {
         async () => {
           await using stack = new ResourceStack();
           const storage = stack.use(await openStorage(storageOptions(config, this.deps)));
+          await checkStore(storage, config, ended);
           const name = this.hello.workerId;
           const queue = stack.use(await openQueue({ servers: config.natsUrl, name, log, clock }));
           this.#loop = this.#assemble(storage, queue);
@@ -257,6 +258,19 @@ export function storageByEpoch(
     known.set(epoch, made);
     return made;
   };
+}
+
+/** Throws UNAVAILABLE when the store that opens here is not the one the coordinator uses. */
+async function checkStore(
+  storage: Storage,
+  { clusterId, storeUrl }: WorkerConfig,
+  signal: AbortSignal,
+): Promise<void> {
+  if (await storage.objects.head(`cluster/0/${clusterId}`, { signal })) return;
+  throw unavailable(
+    `${storeUrl} on this machine is not the store of the cluster; workers on other machines need ` +
+      "one that all can reach: 'tusk up --s3 URL', or the same directory mounted at the same path",
+  );
 }
 
 function storageOptions(config: WorkerConfig, { log, clock }: WorkerDeps) {
