@@ -107,17 +107,21 @@ async function children(
   return lists;
 }
 
-async function pfsList(pfs: PFSInput, source: MatchSource, wait: Wait): Promise<DatumList> {
-  const repo = pfs.repo;
+/** A pfs leaf at the commit of the source; `commit` is empty when its branch has no head. */
+export function inputRefOf(pfs: PFSInput, source: Pick<MatchSource, 'commitOf'>): InputRef {
+  const { repo, lazy, emptyFiles } = pfs;
   const branch = pfs.branch || 'master';
-  const input: InputRef = {
-    name: pfs.name || repo,
-    repo,
-    branch,
-    commit: source.commitOf(repo, branch),
-    lazy: pfs.lazy,
-    emptyFiles: pfs.emptyFiles,
-  };
+  const commit = source.commitOf(repo, branch);
+  return { name: pfs.name || repo, repo, branch, commit, lazy, emptyFiles };
+}
+
+/** Order of the datums of one pfs input: size descending, then path in byte order. */
+export function compareFiles(a: DatumFile, b: DatumFile): number {
+  return b.node.size - a.node.size || compareBytes(a.path, b.path);
+}
+
+async function pfsList(pfs: PFSInput, source: MatchSource, wait: Wait): Promise<DatumList> {
+  const input = inputRefOf(pfs, source);
   const files: DatumFile[] = [];
   if (input.commit !== '') {
     for await (const match of source.matches(input, pfs.s3 ? '/' : pfs.glob, wait)) {
@@ -131,7 +135,7 @@ async function pfsList(pfs: PFSInput, source: MatchSource, wait: Wait): Promise<
       if ((files.length & 1023) === 0) await pause(wait);
     }
   }
-  files.sort((a, b) => b.node.size - a.node.size || compareBytes(a.path, b.path));
+  files.sort(compareFiles);
   return { length: files.length, at: (index) => [must(files[index], index)] };
 }
 

@@ -178,7 +178,8 @@ export class JobRun {
     this.#list = made.list;
     const { total, skipped, tasks } = made.plan;
     const durationMs = Math.round(deps.clock.monotonicMs() - startMs);
-    this.log.info({ total, skipped, tasks: tasks.length, durationMs }, 'job planned');
+    const { how } = made;
+    this.log.info({ how, total, skipped, tasks: tasks.length, durationMs }, 'job planned');
     this.master.write(
       `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${tasks.length} tasks`,
     );

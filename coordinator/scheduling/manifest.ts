@@ -71,6 +71,8 @@ export async function buildManifest(
     commit: job.outputCommit,
     map: await deps.maps.patch(plan.carried, { puts, deletes: [] }, wait),
     total: plan.total,
+    unsuccessful: board.counts.failed + board.counts.recovered,
+    ...(plan.input === undefined ? {} : { input: plan.input }),
     hasMkdir: (base?.hasMkdir ?? false) || board.results().some((r) => r.hasMkdir === true),
     ...(meanDatumMs === undefined ? {} : { meanDatumMs }),
   };

@@ -101,8 +101,9 @@ interface Part {
 class Parts {
   ops = 0;
   readonly #parts = new Map<string, Part>();
-  /** Datums that another job ran: their sequence numbers say nothing about their place here. */
-  readonly #foreign: { readonly key: string; readonly part: Part; readonly seq: number }[] = [];
+  readonly #datums: { readonly key: string; readonly part: Part; readonly seq: number }[] = [];
+  /** Another job ran some of them: sequence numbers say nothing about their places then. */
+  #foreign = false;
 
   constructor(readonly input?: Pick<MergeInput, 'job' | 'indexes'>) {}
 
@@ -115,9 +116,9 @@ class Parts {
     this.#parts.set(name, part);
     part.select.set(seq, seq);
     this.ops += record.outputs;
-    if (this.input && record.job !== this.input.job) {
-      this.#foreign.push({ key: key.toString('latin1'), part, seq });
-    }
+    if (!this.input) return;
+    this.#datums.push({ key: key.toString('latin1'), part, seq });
+    if (record.job !== this.input.job) this.#foreign = true;
   }
 
   list(): RunPart[] {
@@ -126,9 +127,9 @@ class Parts {
 
   /** As `list`, with the places that datums have in this job. */
   async placed(wait: Wait): Promise<RunPart[]> {
-    if (this.#foreign.length > 0 && this.input) {
+    if (this.#foreign && this.input) {
       const indexes = await this.input.indexes(wait);
-      for (const { key, part, seq } of this.#foreign) {
+      for (const { key, part, seq } of this.#datums) {
         part.select.set(seq, indexes.get(key) ?? seq);
       }
     }

@@ -60,6 +60,15 @@ export interface JobPlan {
   readonly tasks: readonly (readonly [number, number, number])[];
   readonly total: number;
   readonly skipped: number;
+  readonly input?: PlannedInput;
+}
+
+/** The only input of a pipeline without composites, and its tree: the next job looks at changes. */
+export interface PlannedInput {
+  readonly name: string;
+  readonly glob: string;
+  /** base64 of the root that was enumerated. */
+  readonly root: string;
 }
 
 /** Results gathered so far or all of them; `JobRecord.results`. */
@@ -91,6 +100,9 @@ export interface ManifestHeader {
   readonly total: number;
   /** base64 of the output's root; absent when the job did not succeed. */
   readonly output?: string;
+  /** Datums that did not succeed and so have to run again. */
+  readonly unsuccessful: number;
+  readonly input?: PlannedInput;
   /** Some live output makes an empty directory: removals then need a full merge. */
   readonly hasMkdir: boolean;
   readonly meanDatumMs?: number;

@@ -10,12 +10,14 @@ import type { WorkDatum } from '../../queue/messages.js';
 import { encodeNode } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
-import { joinByLookup, joinSorted, type Entry, type KeyValue } from './carry.js';
+import { joinSorted, type Entry } from './carry.js';
 import { datumId, datumTag, KeyMaker, type Datum } from './datum.js';
-import { enumerate, type DatumList, type MatchSource } from './enumerate.js';
+import { enumerate, type DatumList } from './enumerate.js';
 import { jobSpec } from './job-spec.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { JobPlan, ManifestHeader, ManifestHistory } from './model.js';
+import { askOthers, plannedInput, planChanges, type Found } from './plan-changes.js';
+import type { CommitSource } from './source.js';
 import { cutTasks } from './tasks.js';
 
 export interface PlanDeps {
@@ -31,7 +33,7 @@ export interface PlanInput {
   readonly job: JobRecord;
   readonly info: PipelineInfo;
   readonly salt: string;
-  readonly source: MatchSource;
+  readonly source: CommitSource;
   readonly history: ManifestHistory | undefined;
   /** Tasks that may be in flight at once. */
   readonly slots: number;
@@ -40,42 +42,83 @@ export interface PlanInput {
 export interface MadePlan {
   readonly ref: string;
   readonly plan: JobPlan;
-  readonly list: DatumList;
+  /** Absent when only changes were looked at. */
+  readonly list?: DatumList;
+  readonly how: 'all' | 'changes';
 }
 
 export const SEGMENT_DATUMS_MAX = 512;
-/** Below this many open entries, older manifests are asked by key instead of read whole. */
-const LOOKUPS_MAX = 500;
 const SEGMENTS_IN_FLIGHT = 4;
 
 export async function makePlan(deps: PlanDeps, input: PlanInput, wait: Wait): Promise<MadePlan> {
-  const list = await enumerate(input.info.input, input.source, wait);
-  const entries = await entriesOf(list, wait);
-  const known = await carryOver(deps, input, entries, wait);
-  const open = known.open.sort((a, b) => a.index - b.index);
-  const segments = await writeSegments(deps, input, list, open, wait);
-  const counts = segments.map((segment) => segment.count);
+  const headers = await loadHeaders(deps, input, wait);
+  const quick = await planChanges(deps, input, headers, wait);
+  const found = quick ?? (await planAll(deps, input, headers, wait));
+  const { open, datumOf } = found;
+  const segments = await writeSegments(deps, input, found, wait);
   const chunk = input.info.chunkSpec;
+  const mean = headers.find(({ header }) => header.meanDatumMs !== undefined)?.header.meanDatumMs;
   const tasks = cutTasks({
-    segments: counts,
+    segments: segments.map((segment) => segment.count),
     slots: input.slots,
-    ...(known.meanDatumMs === undefined ? {} : { meanDatumMs: known.meanDatumMs }),
+    ...(mean === undefined ? {} : { meanDatumMs: mean }),
     number: chunk?.number ?? 0,
     sizeBytes: chunk?.sizeBytes ?? 0,
     bytesOf: (segment, index) =>
-      sizeOf(list.at((open[segment * SEGMENT_DATUMS_MAX + index] as Entry).index)),
+      sizeOf(datumOf(open[segment * SEGMENT_DATUMS_MAX + index] as Entry)),
   });
   const plan: JobPlan = {
     format: 1,
     spec: await deps.storage.putJson(jobSpec(input.info, input.job, deps.storage.epoch), wait),
-    ...(known.base === undefined ? {} : { base: known.base }),
-    carried: known.carried,
+    ...(found.base === undefined ? {} : { base: found.base }),
+    carried: found.carried,
     segments,
     tasks: tasks.map((task) => [task.segment, task.from, task.to] as const),
-    total: list.length,
-    skipped: list.length - open.length,
+    total: found.total,
+    skipped: found.total - open.length,
+    ...(found.input === undefined ? {} : { input: found.input }),
   };
-  return { ref: await deps.storage.putJson(plan, wait), plan, list };
+  const ref = await deps.storage.putJson(plan, wait);
+  return { ref, plan, ...(found.list ? { list: found.list } : {}), how: quick ? 'changes' : 'all' };
+}
+
+/** Manifests that may be reused from, newest first; none when the spec wants every datum run. */
+async function loadHeaders(
+  deps: PlanDeps,
+  input: PlanInput,
+  wait: Wait,
+): Promise<{ ref: string; header: ManifestHeader }[]> {
+  const { history } = input;
+  const refs = history && history.salt === input.salt ? history.manifests : [];
+  const load = async (ref: string) => ({
+    ref,
+    header: await deps.storage.getJson<ManifestHeader>(ref, wait),
+  });
+  return Promise.all(refs.map(({ ref }) => load(ref)));
+}
+
+/** Enumerates everything and joins it with what is known. */
+async function planAll(
+  deps: PlanDeps,
+  input: PlanInput,
+  headers: readonly { ref: string; header: ManifestHeader }[],
+  wait: Wait,
+): Promise<Found> {
+  const list = await enumerate(input.info.input, input.source, wait);
+  const entries = await entriesOf(list, wait);
+  const known =
+    input.info.reprocessSpec === 'every_job'
+      ? { open: entries, carried: await deps.maps.build([], wait) }
+      : await carryOver(deps, headers, entries, wait);
+  const planned = await plannedInput(input, wait);
+  return {
+    ...known,
+    open: known.open.sort((a, b) => a.index - b.index),
+    total: list.length,
+    datumOf: (entry) => list.at(entry.index),
+    list,
+    ...(planned ? { input: planned } : {}),
+  };
 }
 
 /** Every datum's key and id, sorted by key. */
@@ -93,61 +136,30 @@ export async function entriesOf(list: DatumList, wait: Wait): Promise<Entry[]> {
   return entries.sort((a, b) => Buffer.compare(a.key, b.key));
 }
 
-interface Known {
-  readonly open: Entry[];
-  /** Root text of the map of datums that need no run. */
-  readonly carried: string;
-  /** Header of the newest manifest with an output; the merge starts from it. */
-  readonly base?: string;
-  readonly meanDatumMs?: number;
-}
-
 async function carryOver(
   deps: PlanDeps,
-  input: PlanInput,
+  headers: readonly { ref: string; header: ManifestHeader }[],
   entries: Entry[],
   wait: Wait,
-): Promise<Known> {
-  const { history } = input;
-  const refs = history && history.salt === input.salt ? history.manifests : [];
-  const headers: { ref: string; header: ManifestHeader }[] = [];
-  for (const { ref } of refs) {
-    headers.push({ ref, header: await deps.storage.getJson<ManifestHeader>(ref, wait) });
-  }
-  const timed = headers.find(({ header }) => header.meanDatumMs !== undefined)?.header;
-  const mean = timed?.meanDatumMs === undefined ? {} : { meanDatumMs: timed.meanDatumMs };
-  if (input.info.reprocessSpec === 'every_job') {
-    return { open: entries, carried: await deps.maps.build([], wait), ...mean };
-  }
+): Promise<Pick<Found, 'open' | 'carried' | 'base'>> {
   const base = headers.find(({ header }) => header.output !== undefined);
   const joined = base
     ? await joinSorted(entries, deps.maps.scan(base.header.map, wait), wait)
     : { open: entries, carried: [], dropped: [] };
-  let open = joined.open;
-  const added: KeyValue[] = [];
-  for (const { header } of headers) {
-    if (header === base?.header || open.length === 0) continue;
-    const more =
-      open.length <= LOOKUPS_MAX
-        ? await joinByLookup(open, (key, w) => deps.maps.get(header.map, key, w), wait)
-        : await joinSorted(open, deps.maps.scan(header.map, wait), wait);
-    open = more.open;
-    added.push(...more.carried);
-  }
-  added.sort((a, b) => Buffer.compare(a.key, b.key));
+  const others = headers.filter((entry) => entry !== base).map(({ header }) => header);
+  const { open, added } = await askOthers(deps, others, joined.open, wait);
   const back = new Set(added.map(({ key }) => key.toString('latin1')));
   const deletes = joined.dropped.filter((key) => !back.has(key.toString('latin1')));
   const carried = base
     ? await deps.maps.patch(base.header.map, { puts: added, deletes }, wait)
     : await deps.maps.build(added, wait);
-  return { open, carried, ...(base ? { base: base.ref } : {}), ...mean };
+  return { open, carried, ...(base ? { base: base.ref } : {}) };
 }
 
 async function writeSegments(
   deps: PlanDeps,
   input: PlanInput,
-  list: DatumList,
-  open: readonly Entry[],
+  { open, datumOf }: Pick<Found, 'open' | 'datumOf'>,
   wait: Wait,
 ): Promise<{ ref: string; count: number }[]> {
   const segments: { ref: string; count: number }[] = [];
@@ -157,7 +169,7 @@ async function writeSegments(
       const from = start + i * SEGMENT_DATUMS_MAX;
       const part = open.slice(from, from + SEGMENT_DATUMS_MAX);
       if (part.length === 0) break;
-      batch.push(part.map((entry) => workDatum(entry, list.at(entry.index), input)));
+      batch.push(part.map((entry) => workDatum(entry, datumOf(entry), input)));
       await setImmediate();
     }
     const refs = await Promise.all(batch.map((datums) => deps.storage.putJson(datums, wait)));

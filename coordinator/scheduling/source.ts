@@ -1,6 +1,6 @@
 /** Matches of a job's inputs in the trees of its input commits. */
-import { invariant, notFound } from '../../core/errors.js';
-import type { TreeReader } from '../../storage/tree-types.js';
+import { notFound } from '../../core/errors.js';
+import type { TreeDiff, TreeReader } from '../../storage/tree-types.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { InputCommit } from '../pipelines/model.js';
 import { commitKey, type CommitRecord } from '../versioning/model.js';
@@ -11,7 +11,7 @@ import type { ManifestHeader } from './model.js';
 export interface SourceDeps {
   readonly meta: { get(key: string, wait: Wait): Promise<{ value: Buffer } | undefined> };
   readonly storage: {
-    readonly trees: Pick<TreeReader, 'glob'>;
+    readonly trees: Pick<TreeReader, 'glob' | 'diff'>;
     getJson<T>(ref: string, wait: Wait): Promise<T>;
   };
   readonly versioning: {
@@ -35,18 +35,29 @@ export class CommitSource implements MatchSource {
   }
 
   async *matches(input: InputRef, glob: string, wait: Wait): AsyncGenerator<Match> {
-    invariant(input.commit !== '', 'an input without a commit has no matches', { input });
-    const name = { repo: input.repo, id: input.commit };
-    const kv = await this.deps.meta.get(commitKey(name), wait);
-    if (!kv) throw notFound(`commit ${name.repo}@${name.id} not found`, { fields: name });
-    const commit = JSON.parse(kv.value.toString()) as CommitRecord;
-    if (commit.finished !== undefined && commit.root === undefined) return;
-    const root = await this.deps.versioning.openTree(commit, wait);
-    if (root.files === 0 && (await this.#isVoid(commit, wait))) return;
+    const root = await this.root(input, wait);
+    if (!root) return;
     for await (const match of this.deps.storage.trees.glob(root, glob, wait)) {
       const { path, node, captures } = match;
       yield { path: path === '' ? '/' : path, node, captures };
     }
+  }
+
+  /** The tree of an input; undefined when it has none, so that nothing at all can match. */
+  async root(input: InputRef, wait: Wait): Promise<DirNode | undefined> {
+    if (input.commit === '') return undefined;
+    const name = { repo: input.repo, id: input.commit };
+    const kv = await this.deps.meta.get(commitKey(name), wait);
+    if (!kv) throw notFound(`commit ${name.repo}@${name.id} not found`, { fields: name });
+    const commit = JSON.parse(kv.value.toString()) as CommitRecord;
+    if (commit.finished !== undefined && commit.root === undefined) return undefined;
+    const root = await this.deps.versioning.openTree(commit, wait);
+    return root.files === 0 && (await this.#isVoid(commit, wait)) ? undefined : root;
+  }
+
+  /** What differs between two trees. */
+  diff(a: DirNode, b: DirNode, wait: Wait): AsyncIterable<TreeDiff> {
+    return this.deps.storage.trees.diff(a, b, wait);
   }
 
   /** A job without datums wrote nothing at all: its output has not even a root to match. */
