@@ -141,6 +141,11 @@ export class Informer<T> implements AsyncDisposable {
     return () => this.#subscribers.delete(own);
   }
 
+  /** Resolves when it has been disposed. */
+  get closed(): Promise<void> {
+    return this.#done;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(cancelled(`the watch on ${this.prefix} was closed`));
     await this.#done;

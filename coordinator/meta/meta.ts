@@ -149,7 +149,9 @@ export class Meta implements AsyncDisposable {
     const { clock, log } = this.#options;
     const deps = { client: this.#client, reader: this.#reader, clock, log };
     const informer = new Informer<T>(deps, prefix, decode);
-    this.#informers.add(informer as unknown as Informer<unknown>);
+    const known = informer as unknown as Informer<unknown>;
+    this.#informers.add(known);
+    void informer.closed.then(() => this.#informers.delete(known));
     return informer;
   }
 

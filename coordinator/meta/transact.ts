@@ -126,7 +126,7 @@ export class Transactor {
     try {
       return { result: await work(t) };
     } catch (error) {
-      if (error instanceof AppError && error.fields['compacted'] === true) return COMPACTED;
+      if (isCompacted(error)) return COMPACTED;
       throw error;
     }
   }
@@ -210,6 +210,16 @@ export class Transactor {
 }
 
 const COMPACTED = Symbol('compacted');
+
+/** The snapshot is no longer there to be read; whoever wrapped the error meant something else. */
+function isCompacted(error: unknown): boolean {
+  let current = error;
+  for (let depth = 0; depth < 8 && current instanceof Error; depth += 1) {
+    if (current instanceof AppError && current.fields['compacted'] === true) return true;
+    current = current.cause;
+  }
+  return false;
+}
 
 function brokenError(requirement: { key: string; fence: boolean }, label: string): AppError {
   const { key, fence } = requirement;

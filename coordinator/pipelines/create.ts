@@ -9,7 +9,6 @@ import type { Wait } from '../../storage/types.js';
 import type { MetaTxn } from '../meta/index.js';
 import { deleteBranchIn } from '../versioning/branches.js';
 import { SPEC_REPO } from '../versioning/model.js';
-import { propagateIn } from '../versioning/propagate.js';
 import { createRepoIn } from '../versioning/repos.js';
 import type { Scope } from '../versioning/scope.js';
 import { parallelismOf, toSpec } from './defaults.js';
@@ -35,17 +34,21 @@ export async function createPipeline(
   wait: Wait,
 ): Promise<void> {
   checkRequest(request);
-  const record = await deps.meta.transact((t) => createPipelineIn(deps, t, request, wait), {
-    ...wait,
-    label: request.update ? 'update a pipeline' : 'create a pipeline',
-  });
+  const record = await deps.meta.transact(
+    async (t) => {
+      const made = await createPipelineIn(deps, t, request, wait);
+      await deps.versioning.propagateIn(t);
+      return made;
+    },
+    { ...wait, label: request.update ? 'update a pipeline' : 'create a pipeline' },
+  );
   deps.log.info(
     { pipeline: record.name, version: record.version, specCommit: record.specCommit },
     record.version === 1 ? 'pipeline created' : 'pipeline updated',
   );
 }
 
-/** As createPipeline, inside a larger transaction; runs propagation. */
+/** As createPipeline, as one step of a larger transaction, which propagates once at its end. */
 export async function createPipelineIn(
   deps: PipelineDeps,
   t: MetaTxn,
@@ -69,11 +72,9 @@ export async function createPipelineIn(
     throw alreadyExists(`pipeline ${name} already exists`, { fields: { pipeline: name } });
   }
   await needInputReposIn(scope, info);
-  const record = before
-    ? await updateIn(deps, scope, { before, info, reprocess: request.reprocess }, wait)
-    : await insertIn(deps, scope, info, wait);
-  await propagateIn(scope);
-  return record;
+  return before
+    ? updateIn(deps, scope, { before, info, reprocess: request.reprocess }, wait)
+    : insertIn(deps, scope, info, wait);
 }
 
 async function insertIn(

@@ -14,13 +14,14 @@ import type {
   ListJobRequest,
   ListPipelineRequest,
   PipelineInfo,
+  UpdateJobStateRequest,
 } from '../../proto/generated/pps.js';
 import type { Storage } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
-import type { Informer, Meta } from '../meta/index.js';
+import type { Informer, Meta, MetaTxn } from '../meta/index.js';
 import type { Versioning } from '../versioning/index.js';
 import { Wakeups } from '../versioning/wakeups.js';
-import { createPipeline } from './create.js';
+import { createPipeline, createPipelineIn } from './create.js';
 import { deleteAllPipelines, deletePipelines } from './delete.js';
 import { deleteJob, removeJobOfCommitIn, stopJob } from './end-jobs.js';
 import { flushJobs, getJob, inspectJob, listJobs, type JobDeps } from './jobs.js';
@@ -29,6 +30,7 @@ import { RUNNING_JOBS, type JobRecord, type PipelineRecord } from './model.js';
 import { preview, type Preview } from './preview.js';
 import { SpecStore } from './spec-store.js';
 import { startPipeline, stopPipeline } from './stop.js';
+import { updateJobStateIn } from './update-job.js';
 
 export interface PipelinesOptions {
   readonly meta: Meta;
@@ -90,6 +92,11 @@ export class Pipelines implements AsyncDisposable {
     return createPipeline(this.#deps, request, wait);
   }
 
+  /** Create or update as one step of a larger transaction. */
+  createIn(t: MetaTxn, request: CreatePipelineRequest, wait: Wait): Promise<PipelineRecord> {
+    return createPipelineIn(this.#deps, t, request, wait);
+  }
+
   delete(request: DeletePipelineRequest, wait: Wait): Promise<void> {
     return deletePipelines(this.#deps, request, wait);
   }
@@ -141,6 +148,20 @@ export class Pipelines implements AsyncDisposable {
 
   stopJob(id: string, wait: Wait): Promise<void> {
     return stopJob(this.#deps, id, wait);
+  }
+
+  updateJobStateIn(t: MetaTxn, request: UpdateJobStateRequest): Promise<JobRecord> {
+    return updateJobStateIn(this.#deps, t, request);
+  }
+
+  async updateJobState(request: UpdateJobStateRequest, wait: Wait): Promise<void> {
+    await this.#deps.meta.transact(
+      async (t) => {
+        await this.updateJobStateIn(t, request);
+        await this.#deps.versioning.propagateIn(t);
+      },
+      { ...wait, label: 'update a job' },
+    );
   }
 
   deleteJob(id: string, wait: Wait): Promise<void> {

@@ -1,7 +1,12 @@
 /** The rpcs of pfs.API about repos, branches and commits: requests in, use cases, replies out. */
-import { invalidInput, unimplemented } from '../../core/errors.js';
+import { invalidInput } from '../../core/errors.js';
 import { isId } from '../../core/ids.js';
-import type { APIServer, CommitInfo, ListCommitRequest } from '../../proto/generated/pfs.js';
+import type {
+  APIServer,
+  CommitInfo,
+  DeleteRepoRequest,
+  ListCommitRequest,
+} from '../../proto/generated/pfs.js';
 import type { CommitRecord, Versioning } from '../versioning/index.js';
 import type { Handlers, RpcContext } from './handler.js';
 import {
@@ -10,7 +15,6 @@ import {
   fromOrigin,
   fromState,
   fromTimestamp,
-  fromTrigger,
   provenanceInputs,
   repoName,
   toBranchInfo,
@@ -18,6 +22,13 @@ import {
   toCommitInfo,
   toRepoInfo,
 } from './pfs-convert.js';
+import {
+  createBranchInput,
+  createRepoInput,
+  finishCommitInput,
+  noStoredTrees,
+  startCommitInput,
+} from './pfs-inputs.js';
 
 export interface PfsDeps {
   readonly versioning: Versioning;
@@ -32,8 +43,8 @@ export function pfsHandlers(deps: PfsDeps): Handlers<APIServer> {
 
 function repoHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
   return {
-    createRepo: async ({ repo, description, update }, ctx) => {
-      await versioning.createRepo({ name: repoName(repo), description, update }, ctx);
+    createRepo: async (request, ctx) => {
+      await versioning.createRepo(createRepoInput(request), ctx);
       return {};
     },
     inspectRepo: async ({ repo }, ctx) =>
@@ -41,9 +52,8 @@ function repoHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
     listRepo: async (_request, ctx) => ({
       repoInfo: (await versioning.listRepos(ctx)).map(toRepoInfo),
     }),
-    deleteRepo: async ({ repo, force, all }, ctx) => {
-      if (all) await versioning.deleteAllRepos(ctx);
-      else await versioning.deleteRepo(repoName(repo), { force }, ctx);
+    deleteRepo: async (request, ctx) => {
+      await deleteRepos(versioning, request, ctx);
       return {};
     },
     deleteAll: async (_request, ctx) => {
@@ -55,17 +65,8 @@ function repoHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
 
 function branchHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
   return {
-    createBranch: async ({ branch, head, provenance, trigger }, ctx) => {
-      const name = branchName(branch);
-      await versioning.createBranch(
-        {
-          ...name,
-          ...(head?.id ? { head: { repo: head.repo?.name || name.repo, id: head.id } } : {}),
-          provenance: provenance.map((entry) => branchName(entry, 'provenance branch')),
-          ...(trigger ? { trigger: fromTrigger(trigger) } : {}),
-        },
-        ctx,
-      );
+    createBranch: async (request, ctx) => {
+      await versioning.createBranch(createBranchInput(request), ctx);
       return {};
     },
     inspectBranch: async ({ branch }, ctx) =>
@@ -86,18 +87,11 @@ function commitHandlers({ versioning }: PfsDeps): Handlers<APIServer> {
   const infos = (commits: AsyncIterable<CommitRecord>, ctx: RpcContext) =>
     withDetails(versioning, commits, ctx);
   return {
-    startCommit: async ({ parent, branch, description, provenance }, ctx) => {
-      const { repo, id } = commitRef(parent, 'parent');
-      return toCommit(
-        await versioning.startCommit(
-          { repo, parent: id, branch, description, provenance: provenanceInputs(provenance) },
-          ctx,
-        ),
-      );
-    },
-    finishCommit: async ({ commit, description, empty, tree, trees, datums }, ctx) => {
-      if (tree || trees.length > 0 || datums) throw noStoredTrees('FinishCommit');
-      await versioning.finishCommit(commitRef(commit), { description, empty }, ctx);
+    startCommit: async (request, ctx) =>
+      toCommit(await versioning.startCommit(startCommitInput(request), ctx)),
+    finishCommit: async (request, ctx) => {
+      const { ref, options } = finishCommitInput(request);
+      await versioning.finishCommit(ref, options, ctx);
       return {};
     },
     buildCommit: (request, ctx) => buildCommit(versioning, request, ctx),
@@ -172,10 +166,20 @@ async function buildCommit(
   return toCommit(await versioning.buildCommit(input, content, ctx));
 }
 
-function noStoredTrees(rpc: string): Error {
-  return unimplemented(
-    `${rpc} with a stored tree is not built yet in this version of Tusk; put the files instead`,
-  );
+async function deleteRepos(
+  versioning: Versioning,
+  { repo, all, force, splitTransaction }: DeleteRepoRequest,
+  ctx: RpcContext,
+): Promise<void> {
+  if (!splitTransaction) {
+    if (all) await versioning.deleteAllRepos(ctx);
+    else await versioning.deleteRepo(repoName(repo), { force }, ctx);
+    return;
+  }
+  if (!all) return versioning.deleteRepoPiecemeal(repoName(repo), { force }, ctx);
+  for (const { name } of await versioning.listRepos(ctx)) {
+    await versioning.deleteRepoPiecemeal(name, { force: true }, ctx);
+  }
 }
 
 function listed(

@@ -82,6 +82,10 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
     },
     listJobStream: (request, { signal }) => pipelines.listJobs(request, { signal }),
     flushJob: (request, { signal }) => pipelines.flushJobs(request, { signal }),
+    updateJobState: async (request, { signal }) => {
+      await pipelines.updateJobState(request, { signal });
+      return EMPTY;
+    },
     stopJob: async (request, { signal }) => {
       await pipelines.stopJob(jobOf(request.job), { signal });
       return EMPTY;
@@ -125,7 +129,6 @@ function notYet(): Handlers<APIServer> {
   const secrets = 'pass values in transform.env';
   return {
     createJob: not('CreateJob', inside),
-    updateJobState: not('UpdateJobState', inside),
     runPipeline: not('RunPipeline', 'put data into an input, or update with --reprocess'),
     runCron: not('RunCron', 'put a file into an input repo'),
     restartDatum: not('RestartDatum', 'stop the job; the next one runs the datum again'),
