@@ -9,6 +9,7 @@ import { fileErrorText } from '../put/file-error.js';
 import { FrameMaker, type PutOptions } from '../put/frames.js';
 import { NO_PROGRESS, type Progress, type Totals } from '../put/progress.js';
 import { PutStream } from '../put/put-stream.js';
+import { Pace, readAhead } from '../put/read-ahead.js';
 import { sendFile, sendStream, type Upload } from '../put/upload.js';
 import { walkSource } from '../put/walk.js';
 import { readAll } from './prompt.js';
@@ -38,7 +39,8 @@ export async function putFile(call: Call): Promise<void> {
   const stream = new PutStream(client);
   const frames = new FrameMaker({ repo: { name: ref.repo }, id: ref.id }, options);
   try {
-    const upload: Upload = { stream, frames, progress, signal: session.signal };
+    const pace = new Pace();
+    const upload: Upload = { stream, frames, progress, signal: session.signal, pace };
     await sendAll(call, upload, sources, ref);
     progress.stop();
     await stream.finish(frames.end());
@@ -100,6 +102,7 @@ async function sendAll(
   ref: FileRef,
 ): Promise<void> {
   const recursive = flags.bool('recursive');
+  const parallelism = flags.number('parallelism');
   const seen = sources.length > 1 ? new Set<string>() : undefined;
   const claim = (to: string): void => {
     if (seen?.has(to)) {
@@ -119,10 +122,10 @@ async function sendAll(
       await sendStream(upload, session.stdin, source.to);
     } else {
       const files = walkSource(source.from, source.to, { recursive, note: session.note });
-      for (const file of files) {
+      for (const ahead of readAhead(files, { ...upload, parallelism })) {
         session.signal.throwIfAborted();
-        claim(file.to);
-        await sendFile(upload, file);
+        claim(ahead.file.to);
+        await sendFile(upload, ahead);
       }
     }
   }

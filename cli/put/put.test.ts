@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PutFileRequest } from '../../proto/generated/pfs.js';
 import { destinations } from './destination.js';
 import { FrameMaker } from './frames.js';
+import { Pace, readAhead } from './read-ahead.js';
 import { walkSource } from './walk.js';
 
 const to = (path: string, sources: string[], recursive = false): string[] =>
@@ -134,5 +135,37 @@ describe('frames', () => {
     expect(PutFileRequest.decode(maker.end()).end).toBe(true);
     const url = PutFileRequest.decode(maker.url('p', 'http://h/x', true));
     expect(url).toMatchObject({ url: 'http://h/x', recursive: true, file: { path: 'p' } });
+  });
+});
+
+describe('reading ahead', () => {
+  const options = {
+    delimiter: 0,
+    targetFileDatums: 0,
+    targetFileBytes: 0,
+    headerRecords: 0,
+    overwrite: false,
+  };
+  const frames = new FrameMaker({ repo: { name: 'r' }, id: 'm' }, options);
+
+  it('keeps the order, reads several at once when slow, and leaves trouble to the reader', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'tusk-ahead-'));
+    const names = Array.from({ length: 30 }, (_unused, index) => `f${index}`);
+    for (const name of names) writeFileSync(join(root, name), `text of ${name}`);
+    const files = [...names, 'missing'].map((name) => ({ from: join(root, name), to: name }));
+    const pace = new Pace();
+    const seen: string[] = [];
+    const texts: (string | undefined)[] = [];
+    for (const { file, content } of readAhead(files, { pace, parallelism: 4, frames })) {
+      seen.push(file.to);
+      const prepared = await content;
+      texts.push(prepared && PutFileRequest.decode(prepared.message).value.toString());
+      pace.measured(seen.length < 5 ? 0.01 : 100);
+    }
+    rmSync(root, { recursive: true, force: true });
+    expect(seen).toEqual([...names, 'missing']);
+    expect(texts.slice(0, 5)).toEqual([undefined, undefined, undefined, undefined, undefined]);
+    expect(texts[20]).toBe('text of f20');
+    expect(texts.at(-1)).toBeUndefined();
   });
 });

@@ -1,7 +1,6 @@
 /**
- * Reads sources and sends them through one PutFile call. Small files are read synchronously, which
- * costs a tenth of an asynchronous read; when the disk turns out slow, several are read at once.
- * Big files are read ahead in large blocks.
+ * Reads sources and sends them through one PutFile call: small files in one message each (see
+ * read-ahead.ts), big ones in large blocks, the next being read while one is on its way.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -11,12 +10,11 @@ import { fileErrorText } from './file-error.js';
 import type { FrameMaker } from './frames.js';
 import type { Progress } from './progress.js';
 import type { PutStream } from './put-stream.js';
+import { SMALL_BYTES, type Ahead, type Pace } from './read-ahead.js';
 import type { LocalFile } from './walk.js';
 
 /** Bytes in one message of a big file. */
 const BLOCK_BYTES = 4 * 1024 * 1024;
-/** Files up to this size go in one message. */
-const SMALL_BYTES = 512 * 1024;
 /** Standard input arrives in small pieces; this many bytes make a message. */
 const STDIN_BYTES = 1024 * 1024;
 
@@ -25,17 +23,27 @@ export interface Upload {
   readonly frames: FrameMaker;
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  readonly pace: Pace;
 }
 
 /** Sends one local file. */
-export async function sendFile(upload: Upload, file: LocalFile): Promise<void> {
+export async function sendFile(upload: Upload, { file, content }: Ahead): Promise<void> {
+  const prepared = await content;
+  if (prepared) {
+    upload.progress.begin(file.to, prepared.bytes);
+    await upload.stream.send(prepared.message);
+    upload.progress.sent(prepared.bytes);
+    upload.progress.end();
+    return;
+  }
+  const from = performance.now();
   const fd = openOrThrow(file.from);
   let big = false;
   try {
     const stats = fstatSync(fd);
     if (stats.isDirectory()) throw invalidInput(`read ${file.from}: is a directory`);
     if (!stats.isFile() || stats.size > SMALL_BYTES) big = true;
-    else await sendSmall(upload, file, fd, stats.size);
+    else await sendSmall(upload, file, { fd, size: stats.size, from });
   } finally {
     closeSync(fd);
   }
@@ -50,11 +58,17 @@ function openOrThrow(path: string): number {
   }
 }
 
-async function sendSmall(upload: Upload, file: LocalFile, fd: number, size: number): Promise<void> {
+async function sendSmall(
+  upload: Upload,
+  file: LocalFile,
+  at: { readonly fd: number; readonly size: number; readonly from: number },
+): Promise<void> {
+  const { fd, size } = at;
   upload.progress.begin(file.to, size);
   // One byte more than expected shows whether the file has grown meanwhile.
   const frame = upload.frames.first(file.to, size + 1);
   const length = fill(fd, frame.value, file.from);
+  upload.pace.measured(performance.now() - at.from);
   await upload.stream.send(frame.sealed(length));
   upload.progress.sent(length);
   if (length > size) await sendRest(upload, fd, file.from);
