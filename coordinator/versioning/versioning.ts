@@ -76,6 +76,7 @@ import {
   registerRuns,
   writeTarget,
   type FinishOptions,
+  type OneShotOptions,
   type WriteDeps,
   type WriteTarget,
 } from './write.js';
@@ -323,7 +324,7 @@ export class Versioning implements AsyncDisposable {
   oneShot(
     branch: BranchName,
     runs: readonly RunRef[],
-    options: { readonly description?: string } & Wait,
+    options: OneShotOptions,
   ): Promise<CommitRecord> {
     return oneShot(this.#deps, branch, runs, options);
   }

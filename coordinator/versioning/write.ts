@@ -177,6 +177,15 @@ export async function registerRuns(
   deps.opens.noteRegistered(commit, (own) => baseTree(new Records(deps, own), commit));
 }
 
+export interface OneShotOptions extends Wait {
+  readonly description?: string;
+  /** More that the transaction depends on or does: it sees the tree that the runs apply to. */
+  readonly guardIn?: (
+    t: MetaTxn,
+    made: { readonly id: string; readonly base: DirNode | undefined },
+  ) => Promise<void>;
+}
+
 /**
  * Makes one finished commit on a branch out of runs, on top of its head. Creates the branch when it
  * is not there. Throws as StartCommit does, and the conflict texts of the tree.
@@ -185,7 +194,7 @@ export async function oneShot(
   deps: WriteDeps,
   branch: BranchName,
   runs: readonly RunRef[],
-  options: { readonly description?: string } & Wait,
+  options: OneShotOptions,
 ): Promise<CommitRecord> {
   const wait = { signal: options.signal };
   checkBranchName(branch.name);
@@ -198,6 +207,7 @@ export async function oneShot(
         scope.warm(branch);
         const current = await scope.branch(branch);
         const base = await oneShotBase(scope, branch, current?.head);
+        await options.guardIn?.(t, { id, base });
         const basis = base?.hash.toString('hex') ?? '';
         if (built?.base !== basis) {
           const apply = { ...wait, ordinal: ordinalOf(id), mode: 'put' as const };
