@@ -120,9 +120,9 @@ export class Connection implements AsyncDisposable {
 }
 
 /** Connects; throws UNAVAILABLE when the server does not answer for 15 s. */
-export async function openConnection(options: QueueOptions): Promise<Connection> {
+export async function openConnection(options: QueueOptions, wait?: Wait): Promise<Connection> {
   const { clock, servers, name } = options;
-  const signal = new AbortController().signal;
+  const signal = wait?.signal ?? new AbortController().signal;
   const nc = await retry(
     async () => {
       try {

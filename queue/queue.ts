@@ -139,6 +139,6 @@ export class Queue implements AsyncDisposable {
 }
 
 /** Connects to NATS. Throws UNAVAILABLE when no server answers for 15 s. */
-export async function openQueue(options: QueueOptions): Promise<Queue> {
-  return new Queue(await openConnection(options));
+export async function openQueue(options: QueueOptions, wait?: Wait): Promise<Queue> {
+  return new Queue(await openConnection(options, wait));
 }
