@@ -1,19 +1,52 @@
 #!/usr/bin/env node
-// Generates proto/generated/ from proto/*.proto (buf + ts-proto; works offline after install).
+// Generates proto/generated/ from proto/*.proto with protoc and ts-proto. The result is committed:
+// only who changes a .proto file needs protoc (Debian: protobuf-compiler, libprotobuf-dev).
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const OPTIONS = [
+  'env=node',
+  'esModuleInterop=true',
+  'forceLong=number',
+  'importSuffix=.js',
+  'outputServices=grpc-js',
+  'useOptionals=messages',
+  'unrecognizedEnum=false',
+  'useDate=false',
+  'outputTypeRegistry=false',
+  // The same text whichever protoc made it.
+  'annotateFilesWithVersion=false',
+];
+
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-execFileSync(join(root, 'node_modules/.bin/buf'), ['generate'], { cwd: root, stdio: 'inherit' });
+const source = join(root, 'proto');
+const dir = join(source, 'generated');
+const files = readdirSync(source).filter((name) => name.endsWith('.proto'));
+try {
+  execFileSync(
+    'protoc',
+    [
+      `--plugin=${join(root, 'node_modules/.bin/protoc-gen-ts_proto')}`,
+      `--ts_proto_out=${dir}`,
+      `--ts_proto_opt=${OPTIONS.join(',')}`,
+      `--proto_path=${source}`,
+      ...files,
+    ],
+    { stdio: 'inherit' },
+  );
+} catch (error) {
+  if (error.code !== 'ENOENT') throw error;
+  console.error(
+    'protoc not found; install it with: apt-get install -y protobuf-compiler libprotobuf-dev',
+  );
+  process.exit(1);
+}
 // ts-proto (2.x) types the empty BytesValue as a Uint8Array where env=node wants a Buffer.
-const dir = join(root, 'proto/generated');
 for (const name of readdirSync(dir)) {
   if (!name.endsWith('.ts')) continue;
   const text = readFileSync(join(dir, name), 'utf8');
-  writeFileSync(
-    join(dir, name),
-    text.replaceAll('value ?? new Uint8Array(0)', 'value ?? Buffer.alloc(0)'),
-  );
+  const fixed = text.replaceAll('value ?? new Uint8Array(0)', 'value ?? Buffer.alloc(0)');
+  writeFileSync(join(dir, name), fixed);
 }
