@@ -110,9 +110,10 @@ function joiner(transactions: Transactions) {
 
 /** The transaction a call wants to join. */
 function activeTransaction(metadata: Metadata): string | undefined {
-  const ids = metadata.get(HEADER);
+  // Values sent under one name arrive joined by commas.
+  const ids = metadata.get(HEADER).flatMap((value) => value.toString().split(/,\s*/));
   if (ids.length > 1) throw invalidInput('multiple active transactions found in context');
-  return ids[0]?.toString() || undefined;
+  return ids[0] || undefined;
 }
 
 const empty = (): Empty => EMPTY;
