@@ -72,6 +72,8 @@ class Node implements AsyncDisposable {
   readonly #failed = new AbortController();
   readonly #membership: Membership;
   #loop: PullLoop | undefined;
+  /** Ends waits that would keep a drained worker alive. */
+  readonly #over = new AbortController();
   #joined = false;
   #settings: WorkerConfig | undefined;
   #configured: (config: WorkerConfig) => void = () => undefined;
@@ -110,7 +112,8 @@ class Node implements AsyncDisposable {
     if (!queue) return this.#failed.signal.throwIfAborted();
     const loop = this.#loop;
     if (!loop) return;
-    const tending = loop.tend({ signal: AbortSignal.any([abort, this.#failed.signal]) });
+    const closing = AbortSignal.any([abort, this.#failed.signal, this.#over.signal]);
+    const tending = loop.tend({ signal: closing });
     tending.catch(() => undefined);
     loop.assign(this.#assignments);
     loop.setPaused(!this.#joined);
@@ -119,13 +122,17 @@ class Node implements AsyncDisposable {
     log.info({ running: loop.running.length }, 'worker drains');
     this.#membership.drain();
     const stop = addAbortListener(abort, () => void loop.close());
-    const late = clock.sleep(DRAIN_MS, { signal: abort }).catch(() => undefined);
+    const drained = new AbortController();
+    const signals = AbortSignal.any([abort, drained.signal]);
+    const late = clock.sleep(DRAIN_MS, { signal: signals }).catch(() => undefined);
     await Promise.race([loop.drain(), late]);
+    drained.abort();
     stop();
     log.info('worker leaves');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort();
     await this.#stack[Symbol.asyncDispose]();
   }
 
@@ -157,7 +164,8 @@ class Node implements AsyncDisposable {
     // The lease still holds; a coordinator that restarts shall not interrupt the flow of tasks.
     const leaseMs = this.#settings?.leaseMs ?? 0;
     const { clock } = this.deps;
-    void clock.sleep(leaseMs, { signal: this.#failed.signal }).then(
+    const signal = AbortSignal.any([this.#failed.signal, this.#over.signal]);
+    void clock.sleep(leaseMs, { signal }).then(
       () => !this.#joined && this.#loop?.setPaused(true),
       () => undefined,
     );
