@@ -18,6 +18,11 @@ export interface CoordinatorConfig {
   readonly logFile: string | undefined;
   readonly logLevel: string;
   readonly logPretty: boolean;
+  /** host:port of the S3 gateway and of the HTTP API; absent = off, port 0 = any free one. */
+  readonly s3Listen: string | undefined;
+  readonly httpListen: string | undefined;
+  /** Settings among these two whose port, when it is taken, gives way to a free one. */
+  readonly giveWay: readonly string[];
   /** The port in use is written here once the server answers (JSON). */
   readonly readyFile: string | undefined;
 }
@@ -36,6 +41,9 @@ const KEYS = new Set([
   'logFile',
   'logLevel',
   'logPretty',
+  's3Listen',
+  'httpListen',
+  'giveWay',
   'readyFile',
 ]);
 
@@ -71,6 +79,11 @@ export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
   if (!Array.isArray(etcd) || etcd.length === 0 || etcd.some((url) => typeof url !== 'string')) {
     throw invalidInput(`${file}: setting "etcd" must be a list of URLs like http://127.0.0.1:2379`);
   }
+  const address = (key: string): string | undefined => {
+    const value = optional(key);
+    if (value === undefined || /^.+:\d{1,5}$/.test(value)) return value;
+    throw invalidInput(`${file}: setting "${key}" must be host:port, got "${value}"`);
+  };
   return Object.freeze({
     listen: text('listen', '127.0.0.1:30650'),
     etcd: etcd as string[],
@@ -81,8 +94,21 @@ export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
     logFile: optional('logFile'),
     logLevel: text('logLevel', 'info'),
     logPretty: settings['logPretty'] === true,
+    s3Listen: address('s3Listen'),
+    httpListen: address('httpListen'),
+    giveWay: giveWayOf(settings['giveWay'], file),
     readyFile: optional('readyFile'),
   });
+}
+
+const SIDE_DOORS = ['s3Listen', 'httpListen'];
+
+function giveWayOf(value: unknown, file: string): readonly string[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value) && value.every((name) => SIDE_DOORS.includes(name as string))) {
+    return value as string[];
+  }
+  throw invalidInput(`${file}: setting "giveWay" must be a list of ${SIDE_DOORS.join(', ')}`);
 }
 
 /** Credentials of the object store, from the variables every S3 tool uses. */

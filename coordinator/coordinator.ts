@@ -25,6 +25,7 @@ import { openQueue } from '../queue/index.js';
 import { openStorage } from '../storage/index.js';
 import type { Wait } from '../storage/types.js';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.js';
+import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
 import { openPipelines } from './pipelines/index.js';
 import { clusterHandlers } from './rpc/cluster.js';
@@ -60,6 +61,8 @@ export interface CoordinatorDeps {
 
 export interface Coordinator extends AsyncDisposable {
   readonly port: number;
+  readonly s3Port: number | undefined;
+  readonly httpPort: number | undefined;
 }
 
 /** Opens everything and serves. The error of a part that can not start says which and why. */
@@ -129,9 +132,18 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
         { listen: config.listen, log, clock },
       ),
     );
-    announce(config, server.port);
+    const gateways = stack.use(
+      await openGateways({ meta, storage, versioning, clock, log }, config),
+    );
+    const { s3Port, httpPort } = gateways;
+    announce(config, { port: server.port, s3Port, httpPort });
     const owned = stack.move();
-    return { port: server.port, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+    return {
+      port: server.port,
+      s3Port,
+      httpPort,
+      [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+    };
   } catch (error) {
     await stack[Symbol.asyncDispose]().catch((closing: unknown) => {
       log.warn({ err: closing }, 'closing after a failed start failed too');
@@ -176,10 +188,13 @@ function workerConfig(
 }
 
 /** Tells whoever started us where we serve; complete or absent, never half written. */
-function announce(config: CoordinatorConfig, port: number): void {
+function announce(
+  config: CoordinatorConfig,
+  ports: { readonly port: number; readonly s3Port?: number; readonly httpPort?: number },
+): void {
   if (config.readyFile === undefined) return;
   const host = config.listen.slice(0, config.listen.lastIndexOf(':'));
   const partial = `${config.readyFile}.${process.pid}`;
-  writeFileSync(partial, `${JSON.stringify({ host, port, pid: process.pid })}\n`);
+  writeFileSync(partial, `${JSON.stringify({ host, ...ports, pid: process.pid })}\n`);
   renameSync(partial, config.readyFile);
 }

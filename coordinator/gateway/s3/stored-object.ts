@@ -1,0 +1,86 @@
+/** An object as S3 shows it: a file of a commit with the headers that describe it. */
+import type { FileContent, TreeNode, Wait } from '../../../storage/types.js';
+import { EMPTY_CONTENT } from '../../../storage/index.js';
+import type { CommitRecord } from '../../versioning/model.js';
+import { contentTypeOf } from '../http/content-type.js';
+import type { GatewayDeps, View } from './bucket.js';
+import { isEmptyDir } from './key-lister.js';
+import { readPath } from './object-key.js';
+import { noSuchKey } from './s3-error.js';
+
+export interface StoredObject {
+  readonly key: string;
+  readonly content: FileContent;
+  readonly etag: string;
+  readonly modifiedMs: number;
+  readonly contentType: string;
+  readonly commit: CommitRecord | undefined;
+}
+
+export const DIRECTORY_TYPE = 'application/x-directory';
+
+/**
+ * The content hash, marked so that no client takes it for an MD5 of the bytes: a tag with a dash is
+ * one that can not be recomputed.
+ */
+export function etagOf(node: { readonly hash: Buffer }): string {
+  return `"${node.hash.toString('hex')}-1"`;
+}
+
+/** Earlier times, and times after the commit, come from ids that tell no time. */
+const EARLIEST_MS = Date.UTC(2014, 0, 1);
+
+/** When a file last changed, in wall time. */
+export function modifiedOf(node: TreeNode, commit: CommitRecord | undefined): number {
+  const end = commit?.finished ?? commit?.started ?? 0;
+  const { changed } = node;
+  return changed >= EARLIEST_MS && (changed <= end || commit?.finished === undefined)
+    ? changed
+    : end;
+}
+
+/** What is behind a key; undefined when nothing is. */
+export async function findObject(
+  deps: GatewayDeps,
+  view: View,
+  key: string,
+  wait: Wait,
+): Promise<StoredObject | undefined> {
+  const at = readPath(key);
+  if (!at) return undefined;
+  const { trees } = deps.storage;
+  const node = await trees.lookup(view.root, at.path, wait);
+  if (!node) return undefined;
+  if (at.marker ? node.type !== 'dir' || !isEmptyDir(trees, node) : node.type !== 'file') {
+    return undefined;
+  }
+  const content = node.type === 'file' ? node : EMPTY_CONTENT;
+  return {
+    key,
+    content,
+    etag: etagOf(content),
+    modifiedMs: modifiedOf(node, view.commit),
+    contentType: node.type === 'file' ? contentTypeOf(key) : DIRECTORY_TYPE,
+    commit: view.commit,
+  };
+}
+
+/** As `findObject`; throws NoSuchKey. */
+export async function needObject(
+  deps: GatewayDeps,
+  view: View,
+  key: string,
+  wait: Wait,
+): Promise<StoredObject> {
+  const object = await findObject(deps, view, key, wait);
+  if (!object) throw noSuchKey(key);
+  return object;
+}
+
+/** Headers that go with an object and with the answer to writing it. */
+export function objectHeaders(object: StoredObject): Record<string, string> {
+  return {
+    'content-type': object.contentType,
+    ...(object.commit ? { 'x-amz-version-id': object.commit.id } : {}),
+  };
+}
