@@ -5,12 +5,7 @@ import {
   type ChannelOptions,
   type ServiceDefinition,
 } from '@grpc/grpc-js';
-import {
-  decodeBytesValue,
-  decodePutFileRequest,
-  encodeBytesValue,
-  encodePutFileRequest,
-} from './codec-hot.js';
+import { decodeBytesValue, decodePutFileRequest, encodePutFileRequest } from './codec-hot.js';
 import { APIService, type APIClient } from './generated/pfs.js';
 
 export const PfsService: typeof APIService = {
@@ -22,7 +17,8 @@ export const PfsService: typeof APIService = {
   },
   getFile: {
     ...APIService.getFile,
-    responseSerialize: encodeBytesValue,
+    // Handlers yield messages that `encodeBytesValue` made.
+    responseSerialize: (message: Buffer | undefined) => message ?? Buffer.alloc(0),
     responseDeserialize: decodeBytesValue,
   },
 };

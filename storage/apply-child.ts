@@ -8,14 +8,16 @@
  */
 import { stateConflict } from '../core/errors.js';
 import type { ApplyContext } from './apply-context.js';
-import { globsBelow, makeDir, withFloor } from './apply-dir.js';
+import { globsBelow, makeDir } from './apply-dir.js';
+import { edgesAfter } from './apply-edges.js';
 import { sharedEntry, subtractFiles, type Layer } from './apply-file.js';
 import { isSubtracted, makes, type OpQueue, type TimedGlob } from './apply-ops.js';
 import { expandSplits } from './apply-split.js';
+import { dirHash, edgeBytes, withFloor } from './edges.js';
 import { EMPTY_DIR } from './node-format.js';
 import { KEY_SEPARATOR, keyToPath } from './path.js';
 import { OP, type KeyedOp } from './run-format.js';
-import type { DirNode, FileNode, TreeNode } from './types.js';
+import type { DirEdges, DirNode, FileNode, TreeNode } from './types.js';
 
 export interface ChildInput {
   readonly key: string;
@@ -111,9 +113,12 @@ function kindOf(op: KeyedOp): Kind | undefined {
   switch (op.code) {
     case OP.set:
     case OP.append:
+    case OP.appendInheriting:
       return 'file';
     case OP.mkdir:
+    case OP.edges:
     case OP.split:
+    case OP.splitInheriting:
       return 'dir';
     case OP.graft:
       return op.node?.type;
@@ -230,36 +235,48 @@ async function directory(
   if (misfit || decision.layers.some(({ node }) => node.type === 'file')) {
     throw context.options.mode === 'merge' ? mixed(context, key) : fileOverDir(key);
   }
-  const layers = dirLayers(context, decision);
-  const splits = live.filter((op) => op.code === OP.split);
+  const grafted = dirLayers(context, decision);
+  const splits = live.filter(isSplit);
   const mkdir = live.some((op) => op.code === OP.mkdir);
   const globs = globsBelow(input.globs, key);
   const deep = ops.head?.key.startsWith(key + KEY_SEPARATOR) ?? false;
-  if (!deep && splits.length === 0 && globs.length === 0 && layers.length < 2) {
-    return adopt(context, decision, layers[0], mkdir);
+  if (!deep && splits.length === 0 && globs.length === 0 && grafted.length < 2) {
+    return adopt(context, decision, grafted[0], mkdir);
   }
   const before = input.before?.type === 'dir' ? input.before : undefined;
-  const frame = { key, wiped, layers, before, globs };
-  const below = splits.length > 0 ? await withSplits(context, frame, splits, ops) : ops;
+  // Names of splits, and whether a header may come, depend on everything below.
+  const whole = splits.length > 0 || grafted.some(({ time, node }) => time >= 0 && node.edges);
+  const inside = whole ? ((await ops.takeGroup(key + KEY_SEPARATOR, Infinity)) ?? []) : [];
+  const { ordinal } = context.options;
+  const changes = { key, wiped, live, below: inside, ordinal };
+  const { edges, layers } = edgesAfter({ ...changes, layers: grafted, before: before?.edges });
+  const frame = { key, wiped, layers, before, globs, edges };
+  const below = whole ? await withSplits(context, frame, splits, inside) : ops;
   const done = await makeDir(context, frame, below);
   const made = Math.max(decision.made, done.made);
   const pruned = Math.max(decision.pruned, done.pruned);
-  const exists = layers.length > 0 || mkdir || made >= wiped;
-  const explicit = isExplicit(context, layers, mkdir);
+  const exists = grafted.length > 0 || mkdir || made >= wiped;
+  const explicit = isExplicit(context, grafted, mkdir);
   const since = Math.max(made, ...layers.map(({ time }) => time));
   const emptied = done.built.entries === 0 && pruned > since && !explicit;
   if (!exists || emptied) return { node: undefined, made, pruned };
-  const node = await dirNode(context, { built: done.built, layers, before, explicit, key });
+  const own = edges && { ...edges, files: done.inheriting };
+  const { built } = done;
+  const node = await dirNode(context, { built, edges: own, layers, before, explicit, key });
   return { node, made, pruned };
+}
+
+function isSplit({ code }: KeyedOp): boolean {
+  return code === OP.split || code === OP.splitInheriting || code === OP.edges;
 }
 
 async function withSplits(
   context: ApplyContext,
   frame: Parameters<typeof makeDir>[1],
-  splits: readonly KeyedOp[],
-  ops: OpQueue,
+  ops: readonly KeyedOp[],
+  below: readonly KeyedOp[],
 ): Promise<OpQueue> {
-  const below = (await ops.takeGroup(frame.key + KEY_SEPARATOR, Infinity)) ?? [];
+  const splits = ops.filter(({ code }) => code !== OP.edges);
   const { store, options: wait } = context;
   const open = async (dir: DirNode): Promise<Awaited<ReturnType<ApplyContext['page']>>> =>
     context.page(dir);
@@ -326,21 +343,24 @@ async function dirNode(
     readonly before: DirNode | undefined;
     readonly explicit: boolean;
     readonly key: string;
+    readonly edges: DirEdges | undefined;
   },
 ): Promise<DirNode> {
-  const { built, layers, before, explicit, key } = dir;
-  const same = before?.hash.equals(built.digest) ?? false;
+  const { built, layers, before, explicit, key, edges } = dir;
+  const hash = dirHash(built.digest, edges);
+  const same = before?.hash.equals(hash) ?? false;
   if (before && same && before === layers[0]?.node && context.options.mode === 'put') return before;
   const { floor } = layers[0]?.node ?? {};
   return {
     type: 'dir',
-    size: built.a,
+    size: built.a + edgeBytes(edges),
     files: built.b,
-    hash: built.digest,
+    hash,
     root: await context.place(built, key === ''),
     changed: before && same ? before.changed : context.options.ordinal,
     ...(floor === undefined ? undefined : { floor }),
     ...(explicit ? { explicit } : undefined),
+    ...(edges ? { edges } : undefined),
   };
 }
 
@@ -356,7 +376,7 @@ function notDirectory(key: string): Error {
 
 function dirOverFile(context: ApplyContext, key: string, op: KeyedOp): Error {
   if (context.options.mode === 'merge') return mixed(context, key);
-  if (op.code !== OP.split) return notDirectory(key);
+  if (!isSplit(op)) return notDirectory(key);
   return stateConflict(`the file at "${keyToPath(key)}" is not a directory`);
 }
 

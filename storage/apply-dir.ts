@@ -12,12 +12,13 @@ import type { ApplyContext } from './apply-context.js';
 import { decideChild, type Outcome } from './apply-child.js';
 import type { Layer } from './apply-file.js';
 import { BASE_TIME, OpQueue, type TimedGlob } from './apply-ops.js';
+import { withFloor } from './edges.js';
 import type { BuiltMap } from './map-builder.js';
 import { MapCursor } from './map-cursor.js';
 import { MapEditor } from './map-editor.js';
 import { KEY_SEPARATOR, keyToPath } from './path.js';
 import type { KeyedOp } from './run-format.js';
-import type { DirNode, TreeNode } from './types.js';
+import type { DirEdges, DirNode, TreeNode } from './types.js';
 
 const GROUP_OPS_MAX = 256;
 const PENDING_MAX = 64;
@@ -33,6 +34,8 @@ export interface Frame {
   /** What was there before the apply. */
   readonly before: DirNode | undefined;
   readonly globs: readonly TimedGlob[];
+  /** Header and footer it will have. */
+  readonly edges: DirEdges | undefined;
 }
 
 /** A directory that was made: its map, and the latest times at which something happened below. */
@@ -42,6 +45,8 @@ export interface MadeDir {
   readonly made: number;
   /** Latest delete with pruning below. */
   readonly pruned: number;
+  /** Files directly in it that show its header and footer. */
+  readonly inheriting: number;
 }
 
 /** Makes the directory; takes all ops below it from the queue. */
@@ -79,6 +84,8 @@ async function openLayers(context: ApplyContext, frame: Frame): Promise<OpenLaye
 
 interface Pending {
   readonly name: string;
+  /** The first layer has a file there that shows the directory's header and footer. */
+  readonly inherited: boolean;
   readonly outcome: Outcome | Promise<Outcome>;
 }
 
@@ -89,6 +96,9 @@ class DirMaker {
   readonly #scan: boolean;
   #made = -Infinity;
   #pruned = -Infinity;
+  #inheriting: number;
+  /** Of the child that is being decided; see Pending. */
+  #inherited = false;
 
   constructor(
     readonly context: ApplyContext,
@@ -98,6 +108,7 @@ class DirMaker {
   ) {
     this.#prefix = frame.key + KEY_SEPARATOR;
     this.#scan = frame.globs.length > 0;
+    this.#inheriting = frame.layers[0]?.node.edges?.files ?? 0;
   }
 
   async run(): Promise<MadeDir> {
@@ -119,7 +130,7 @@ class DirMaker {
     }
     while (this.#pending.length > 0) await this.#editFirst();
     const built = await this.open.editor.finish();
-    return { built, made: this.#made, pruned: this.#pruned };
+    return { built, made: this.#made, pruned: this.#pruned, inheriting: this.#inheriting };
   }
 
   /** Brings the cursors that name the next child to entries. */
@@ -218,15 +229,17 @@ class DirMaker {
     const [first] = this.frame.layers;
     const layers: Layer[] = [];
     let previous: TreeNode | undefined;
+    this.#inherited = false;
     if (first && old && !old.done && old.onEntry && old.key === name) {
       const node = old.value;
-      layers.push({ time: first.time, node });
+      this.#inherited = inherits(node);
+      layers.push(layerOf(node, first, this.frame.edges));
       if (!before && this.frame.before) previous = node;
       old.skip();
     }
     for (const { layer, cursor } of others) {
       if (cursor.done || cursor.key !== name) continue;
-      layers.push({ time: layer.time, node: withFloor(cursor.value, layer.node.floor) });
+      layers.push(layerOf(withFloor(cursor.value, layer.node.floor), layer, this.frame.edges));
       cursor.skip();
     }
     if (before && !before.done && before.onEntry && before.key === name) previous = before.value;
@@ -235,38 +248,43 @@ class DirMaker {
 
   /** Edits the entry, after those that are still being decided. */
   #edit(name: string, outcome: Pending['outcome']): Promise<void> | undefined {
+    const inherited = this.#inherited;
     if (this.#pending.length === 0 && !(outcome instanceof Promise)) {
-      return this.#apply(name, outcome);
+      return this.#apply({ name, inherited }, outcome);
     }
     if (outcome instanceof Promise) void this.context.track(outcome);
-    this.#pending.push({ name, outcome });
+    this.#pending.push({ name, inherited, outcome });
     return this.#pending.length > PENDING_MAX ? this.#editFirst() : undefined;
   }
 
   async #editFirst(): Promise<void> {
-    const { name, outcome } = this.#pending.shift() as Pending;
-    const edited = this.#apply(name, await outcome);
+    const first = this.#pending.shift() as Pending;
+    const edited = this.#apply(first, await first.outcome);
     if (edited) await edited;
   }
 
-  #apply(name: string, outcome: Outcome): Promise<void> | undefined {
+  #apply(child: Omit<Pending, 'outcome'>, outcome: Outcome): Promise<void> | undefined {
     if (outcome.made > this.#made) this.#made = outcome.made;
     if (outcome.pruned > this.#pruned) this.#pruned = outcome.pruned;
-    return this.open.editor.apply(name, outcome.node);
+    this.#inheriting += Number(inherits(outcome.node)) - Number(child.inherited);
+    return this.open.editor.apply(child.name, outcome.node);
   }
+}
+
+/** The child of a layer; one that inherits brings along what it shows there. */
+function layerOf(node: TreeNode, dir: Layer<DirNode>, edges: DirEdges | undefined): Layer {
+  const { time } = dir;
+  if (!inherits(node)) return { time, node };
+  return { time, node, edges: dir.foreign ? dir.node.edges : edges, foreign: dir.foreign };
+}
+
+function inherits(node: TreeNode | undefined): boolean {
+  return node?.type === 'file' && node.inherits === true;
 }
 
 /** Reading this takes a request or more. */
 function isStored(layers: readonly Layer[]): boolean {
   return layers.some(({ node }) => node.type === 'dir' && 'page' in node.root);
-}
-
-/** A node taken out of a directory with a floor. */
-export function withFloor(node: TreeNode, floor: number | undefined): TreeNode {
-  if (floor === undefined) return node;
-  const changed = Math.max(node.changed, floor);
-  if (node.type === 'file') return changed === node.changed ? node : { ...node, changed };
-  return { ...node, changed, floor: Math.max(node.floor ?? 0, floor) };
 }
 
 /** Globs that can match below the directory, as of a time when it can matter. */

@@ -9,15 +9,30 @@ import type { PageSink } from './page-store.js';
 import { keyToPath } from './path.js';
 import { OP, type KeyedOp } from './run-format.js';
 import type { ApplyOptions, TreeStorage } from './tree-types.js';
-import type { FileContent, FileNode, TreeNode, Wait } from './types.js';
+import { wholeOf } from './edges.js';
+import type { DirEdges, FileContent, FileNode, TreeNode, Wait } from './types.js';
 
 /** Something that is at a path since `time`. */
 export interface Layer<N extends TreeNode = TreeNode> {
   readonly time: number;
   readonly node: N;
+  /** What a file that inherits shows. */
+  readonly edges?: DirEdges | undefined;
+  /** Its files showed another header or footer than the directory will have. */
+  readonly foreign?: boolean | undefined;
 }
 
 type FileEvent = Layer<FileNode> | KeyedOp;
+
+/** What a file is beside its content. */
+interface Manner {
+  readonly shared: boolean;
+  readonly inherits: boolean;
+}
+
+const PLAIN: Manner = { shared: false, inherits: false };
+const SHARED: Manner = { shared: true, inherits: false };
+const INHERITING: Manner = { shared: false, inherits: true };
 
 export interface FileEvents {
   readonly key: string;
@@ -53,7 +68,10 @@ export async function withPieces(
   wait: Wait,
 ): Promise<FileNode> {
   if (!file.list || file.pieces.length > 0) return file;
-  return { ...file, pieces: decodePieceList(await storage.getObject(file.list, wait)) };
+  const pieces = decodePieceList(await storage.getObject(file.list, wait));
+  const { edges } = file;
+  if (!edges) return { ...file, pieces };
+  return { ...file, ...wholeOf({ ...edges, body: { ...edges.body, pieces } }) };
 }
 
 /** Makes the files of one apply. */
@@ -74,11 +92,22 @@ export class FileMaker {
     const [layer] = layers;
     if (layers.length + ops.length === 1 && ops[0]?.code !== OP.truncate) {
       if (layer && layer.time < 0) return layer.node;
-      return this.#node(events, layer?.node ?? contentIn(ops[0] as KeyedOp), false);
+      const event = layer ?? (ops[0] as KeyedOp);
+      const inherits = startsInheriting(event);
+      const parts = partsIn(event, inherits);
+      if (parts.length > 1) return this.#joined(events, parts, PLAIN);
+      return this.#node(events, parts[0] as FileContent, inherits ? INHERITING : PLAIN);
     }
     if (this.options.mode === 'merge') return this.#merged(events);
-    if (ops.some((op) => op.code === OP.truncate)) return this.#truncated(events);
-    return this.#joined(events, inOrder(events).map(contentIn), false);
+    const ordered = inOrder(events);
+    const inherits = startsInheriting(ordered.find((event) => !isOp(event, OP.truncate)));
+    const how = inherits ? INHERITING : PLAIN;
+    if (ops.some((op) => op.code === OP.truncate)) return this.#truncated(events, ordered, how);
+    return this.#joined(
+      events,
+      ordered.flatMap((event) => partsIn(event, inherits)),
+      how,
+    );
   }
 
   #merged(events: FileEvents): FileNode | Promise<FileNode> | undefined {
@@ -86,22 +115,28 @@ export class FileMaker {
     for (const event of inOrder(events)) {
       const writer = writerOf(timeOf(event));
       const parts = writers.get(writer);
+      const own = partsIn(event, false);
       // A datum that sets a path again replaces what it wrote; appends add.
-      if (!parts || isOp(event, OP.set)) writers.set(writer, [contentIn(event)]);
-      else parts.push(contentIn(event));
+      if (!parts || isOp(event, OP.set)) writers.set(writer, own);
+      else parts.push(...own);
     }
     if (writers.size === 0) return undefined;
     if (writers.size > 1 && writers.has(-1)) throw sharedEntry(events.key);
-    return this.#joined(events, [...writers.values()].flat(), writers.size > 1);
+    return this.#joined(events, [...writers.values()].flat(), writers.size > 1 ? SHARED : PLAIN);
   }
 
   /** Truncation counts pieces as a reader would have seen them then. */
-  async #truncated(events: FileEvents): Promise<FileNode | undefined> {
+  async #truncated(
+    events: FileEvents,
+    ordered: readonly FileEvent[],
+    how: Manner,
+  ): Promise<FileNode | undefined> {
     let parts: FileContent[] | undefined;
-    for (const event of inOrder(events)) {
+    for (const event of ordered) {
       if (!isOp(event, OP.truncate)) {
-        if (isOp(event, OP.set)) parts = [contentIn(event)];
-        else (parts ??= []).push(contentIn(event));
+        const own = partsIn(event, how.inherits);
+        if (isOp(event, OP.set)) parts = own;
+        else (parts ??= []).push(...own);
         continue;
       }
       if (!parts) continue;
@@ -109,17 +144,17 @@ export class FileMaker {
       const whole = await this.#join(parts);
       parts = [keep < whole.pieces.length ? contentOf(whole.pieces.slice(0, keep)) : whole];
     }
-    return parts && this.#joined(events, parts, false);
+    return parts && this.#joined(events, parts, how);
   }
 
   #joined(
     events: FileEvents,
     parts: readonly FileContent[],
-    shared: boolean,
+    how: Manner,
   ): FileNode | Promise<FileNode> {
     const full = parts.filter((part) => part.size > 0);
-    if (full.length < 2) return this.#node(events, full[0] ?? parts[0] ?? EMPTY_CONTENT, shared);
-    return this.#join(full).then((content) => this.#node(events, content, shared));
+    if (full.length < 2) return this.#node(events, full[0] ?? parts[0] ?? EMPTY_CONTENT, how);
+    return this.#join(full).then((content) => this.#node(events, content, how));
   }
 
   async #join(parts: readonly FileContent[]): Promise<FileContent> {
@@ -137,11 +172,12 @@ export class FileMaker {
   }
 
   /** The entry: what was there before when its content is the same. */
-  #node(events: FileEvents, content: FileContent, shared: boolean): FileNode {
+  #node(events: FileEvents, content: FileContent, { shared, inherits }: Manner): FileNode {
     const { before } = events;
     if (
       before?.type === 'file' &&
       (before.shared ?? false) === shared &&
+      (before.inherits ?? false) === inherits &&
       before.hash.equals(content.hash)
     ) {
       return before;
@@ -149,9 +185,10 @@ export class FileMaker {
     const { size, hash, pieces } = content;
     const changed = this.options.ordinal;
     const list = 'list' in content ? (content as FileNode).list : undefined;
-    const file: FileNode = shared
+    const plain: FileNode = shared
       ? { type: 'file', size, hash, pieces, changed, shared }
       : { type: 'file', size, hash, pieces, changed };
+    const file = inherits ? { ...plain, inherits } : plain;
     if (list) return { ...file, list };
     if (pieces.length <= INLINE_PIECES_MAX) return file;
     return { ...file, list: this.sink.put(encodePieceList(pieces), 'blob') };
@@ -186,7 +223,21 @@ function inOrder(events: FileEvents): FileEvent[] {
   return events.layers.length === 0 ? all : all.sort((a, b) => timeOf(a) - timeOf(b));
 }
 
-function contentIn(event: FileEvent): FileContent {
-  if (!('code' in event)) return event.node;
-  return event.content ?? (event.node as FileNode);
+/** A file that begins with this event shows its directory's header and footer. */
+function startsInheriting(event: FileEvent | undefined): boolean {
+  if (!event) return false;
+  if ('code' in event) return event.code === OP.appendInheriting;
+  return event.node.inherits === true && !event.foreign;
+}
+
+/** What the event brings: own bytes only when header and footer go on being inherited. */
+function partsIn(event: FileEvent, inherits: boolean): FileContent[] {
+  if ('code' in event) {
+    const node = event.node as FileNode | undefined;
+    if (node?.edges) return [node.edges.header, node.edges.body, node.edges.footer];
+    return [event.content ?? (node as FileNode)];
+  }
+  const { node, edges } = event;
+  if (inherits || !node.inherits || !edges) return [node];
+  return [edges.header, node, edges.footer];
 }

@@ -59,7 +59,7 @@ function* appendsOf(prefix: string, named: readonly Named[]): Generator<KeyedOp>
       index += 1n;
       yield {
         key,
-        code: OP.append,
+        code: op.code === OP.splitInheriting ? OP.appendInheriting : OP.append,
         seq: op.seq,
         content,
         keep: 0,

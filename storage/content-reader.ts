@@ -5,8 +5,9 @@
  */
 import { codeOf, corruptData, invariant } from '../core/errors.js';
 import { sha256 } from '../core/sha256.js';
+import type { ChunkBuffers } from './chunk-buffers.js';
 import { PACKED_BYTES_MAX } from './content.js';
-import type { ObjectStore } from './object-store.js';
+import type { GetOptions, ObjectStore } from './object-store.js';
 import { orderedAhead, type AheadJob } from './ordered-ahead.js';
 import { keyOf } from './refs.js';
 import type { FileContent, Piece, PieceLocation, Wait } from './types.js';
@@ -14,6 +15,17 @@ import type { FileContent, Piece, PieceLocation, Wait } from './types.js';
 export interface ReadOptions extends Wait {
   readonly offset?: number;
   readonly length?: number;
+}
+
+/** Where reads take their memory; the consumer is done with each buffer when it asks for the next. */
+interface Memory {
+  readonly buffers?: ChunkBuffers;
+}
+
+/** What one request brought; `release` when nobody uses the parts any more. */
+interface Fetched<T> {
+  readonly parts: readonly T[];
+  readonly release: () => void;
 }
 
 const PARALLEL = 4;
@@ -35,11 +47,14 @@ interface Slice {
 export async function* readContent(
   objects: ObjectStore,
   content: FileContent,
-  options: ReadOptions,
+  options: ReadOptions & Memory,
 ): AsyncGenerator<Buffer> {
   const slices = slicesOf(content, options.offset ?? 0, options.length ?? Infinity);
-  const groups = orderedAhead(jobsOf(objects, slices), ahead(options.signal));
-  for await (const group of groups) yield* group;
+  const jobs = jobsOf({ objects, buffers: options.buffers }, slices);
+  for await (const group of orderedAhead(jobs, ahead(options.signal))) {
+    yield* group.parts;
+    group.release();
+  }
 }
 
 export interface ManyItem<T> {
@@ -61,14 +76,21 @@ export interface ManyResult<T> extends ManyItem<T> {
 export async function* readMany<T>(
   objects: ObjectStore,
   files: AsyncIterable<ManyItem<T>>,
-  wait: Wait,
+  wait: Wait & Memory,
 ): AsyncGenerator<ManyResult<T>> {
-  for await (const group of orderedAhead(manyJobs(objects, files), ahead(wait.signal))) {
-    for (const item of group) {
+  const jobs = manyJobs({ objects, buffers: wait.buffers }, files);
+  for await (const group of orderedAhead(jobs, ahead(wait.signal))) {
+    for (const item of group.parts) {
       if (item.bytes) yield item;
       else yield { ...item, chunks: readContent(objects, item.content, wait) };
     }
+    group.release();
   }
+}
+
+interface Source {
+  readonly objects: ObjectStore;
+  readonly buffers: ChunkBuffers | undefined;
 }
 
 function ahead(signal: AbortSignal): { signal: AbortSignal; parallel: number; bytes: number } {
@@ -87,38 +109,39 @@ function* slicesOf(content: FileContent, offset: number, length: number): Genera
   }
 }
 
-function* jobsOf(objects: ObjectStore, slices: Iterable<Slice>): Generator<AheadJob<Buffer[]>> {
+function* jobsOf(source: Source, slices: Iterable<Slice>): Generator<AheadJob<Fetched<Buffer>>> {
   let group: Slice[] = [];
   for (const slice of slices) {
     if (group.length > 0 && !joins(group, slice)) {
-      yield groupJob(objects, group);
+      yield groupJob(source, group);
       group = [];
     }
     group.push(slice);
   }
-  if (group.length > 0) yield groupJob(objects, group);
+  if (group.length > 0) yield groupJob(source, group);
 }
 
 async function* manyJobs<T>(
-  objects: ObjectStore,
+  source: Source,
   files: AsyncIterable<ManyItem<T>>,
-): AsyncGenerator<AheadJob<ManyResult<T>[]>> {
+): AsyncGenerator<AheadJob<Fetched<ManyResult<T>>>> {
   let items: ManyItem<T>[] = [];
   let group: Slice[] = [];
-  const close = (): AheadJob<ManyResult<T>[]> => {
-    const job = groupJob(objects, group);
+  const close = (): AheadJob<Fetched<ManyResult<T>>> => {
+    const job = groupJob(source, group);
     const own = items;
     items = [];
     group = [];
     return {
       bytes: job.bytes,
       run: async (signal) => {
-        const parts = await job.run(signal);
+        const { parts, release } = await job.run(signal);
         let at = 0;
-        return own.map((item) => ({
+        const files = own.map((item) => ({
           ...item,
           bytes: item.content.size === 0 ? Buffer.alloc(0) : (parts[at++] as Buffer),
         }));
+        return { parts: files, release };
       },
     };
   };
@@ -132,7 +155,7 @@ async function* manyJobs<T>(
     if (small) {
       items.push(item);
       if (slice) group.push(slice);
-    } else yield { bytes: 0, run: () => Promise.resolve([item]) };
+    } else yield { bytes: 0, run: () => Promise.resolve({ parts: [item], release: nothing }) };
   }
   if (items.length > 0) yield close();
 }
@@ -154,29 +177,37 @@ function joins(group: readonly Slice[], slice: Slice): boolean {
   );
 }
 
-function groupJob(objects: ObjectStore, group: readonly Slice[]): AheadJob<Buffer[]> {
+function groupJob(source: Source, group: readonly Slice[]): AheadJob<Fetched<Buffer>> {
+  const { objects, buffers } = source;
   const first = group[0];
   const last = group[group.length - 1];
-  if (!first || !last) return { bytes: 0, run: () => Promise.resolve([]) };
+  if (!first || !last) {
+    return { bytes: 0, run: () => Promise.resolve({ parts: [], release: nothing }) };
+  }
   const place = placeOf(first);
   const start = place.offset + first.from;
   const length = placeOf(last).offset + last.to - start;
   return {
     bytes: length,
     run: async (signal) => {
+      const into = length > PACKED_BYTES_MAX ? buffers?.take(length) : undefined;
+      const fetched = (parts: Buffer[]): Fetched<Buffer> => ({
+        parts,
+        release: into && buffers ? () => buffers.give(into) : nothing,
+      });
       const read = async (): Promise<Buffer[]> => {
-        const bytes = await getRange(objects, place, { signal, start, length });
+        const bytes = await getRange(objects, place, { signal, start, length, into });
         return group.map((slice) => {
           const at = placeOf(slice).offset + slice.from - start;
           return bytes.subarray(at, at + slice.to - slice.from);
         });
       };
       const parts = await read();
-      if (firstBad(group, parts) === undefined) return parts;
+      if (firstBad(group, parts) === undefined) return fetched(parts);
       // A flipped bit on the way is cured by a second read; one at rest is not.
       const again = await read();
       const bad = firstBad(group, again);
-      if (bad === undefined) return again;
+      if (bad === undefined) return fetched(again);
       throw corruptData(
         `object ${keyOf(placeOf(bad))} in ${objects.place} is damaged: bytes at ` +
           `${placeOf(bad).offset} do not match their hash`,
@@ -196,11 +227,11 @@ function firstBad(group: readonly Slice[], parts: readonly Buffer[]): Slice | un
 async function getRange(
   objects: ObjectStore,
   place: PieceLocation,
-  range: { signal: AbortSignal; start: number; length: number },
+  range: { signal: AbortSignal; start: number; length: number; into: Buffer | undefined },
 ): Promise<Buffer> {
   const key = keyOf(place);
-  const { signal, start: offset, length } = range;
-  const bytes = await getExisting(objects, key, { signal, offset, length });
+  const { signal, start: offset, length, into } = range;
+  const bytes = await getExisting(objects, key, { signal, offset, length, into });
   if (bytes.length !== length) {
     throw corruptData(
       `object ${key} in ${objects.place} is too short: ${length} bytes wanted at ${offset}, ` +
@@ -215,7 +246,7 @@ async function getRange(
 export async function getExisting(
   objects: ObjectStore,
   key: string,
-  options: { signal: AbortSignal; offset?: number; length?: number },
+  options: GetOptions,
 ): Promise<Buffer> {
   try {
     return await objects.get(key, options);
@@ -232,4 +263,8 @@ function placeOf(slice: Slice): PieceLocation {
   const { location } = slice.piece;
   invariant(location, 'a piece is read only after its writer was flushed');
   return location;
+}
+
+function nothing(): void {
+  // Fresh memory is left to the collector.
 }

@@ -2,16 +2,17 @@
  * Turns streams of bytes into pieces in the object store. One writer per put stream or task; its
  * files share packs.
  *
- * W1 Memory is bounded: at most `bytesInFlight` of chunks and packs wait for the store, plus one
- *    unfinished chunk (16 MiB) per open file and one open pack. All writers of a storage together
+ * W1 Memory is bounded: at most `bytesInFlight` of chunks and packs wait for the store, plus the
+ *    buffer of an unfinished chunk (16 MiB) per open file and one open pack. All writers of a storage together
  *    keep to its budget: beyond it each has one upload on its way.
  * W2 After `flush` returned, every piece handed out so far is durable and knows its location.
  * W3 The first failed upload fails the writer: `write`, `end` and `flush` throw it.
  * W4 Nothing written becomes visible by itself; bytes of an aborted writer are garbage.
  */
 import { cancelled } from '../core/errors.js';
-import { newSha256, sha256 } from '../core/sha256.js';
+import { sha256 } from '../core/sha256.js';
 import { childController } from '../core/signals.js';
+import { ChunkBuffers } from './chunk-buffers.js';
 import { Chunker } from './chunker.js';
 import { contentOf, PACKED_BYTES_MAX } from './content.js';
 import type { ObjectStore } from './object-store.js';
@@ -42,10 +43,6 @@ const BYTES_IN_FLIGHT = 64 * 1024 * 1024;
 const REMEMBERED_PIECES = 16_384;
 /** Pack buffers kept for reuse, so that a long stream of small files allocates a handful. */
 const SPARE_BUFFERS = 4;
-/** A chunk of more parts than this gathers writes up to TINY_BYTES in buffers of STAGE_BYTES. */
-const TINY_PARTS = 64;
-const TINY_BYTES = 4096;
-const STAGE_BYTES = 64 * 1024;
 
 export class ContentWriter {
   readonly #signal: AbortSignal;
@@ -54,6 +51,8 @@ export class ContentWriter {
   readonly #parallel: number;
   readonly #bytesMax: number;
   readonly #budget: UploadBudget;
+  /** Where files put the bytes of the chunk they are in. */
+  readonly buffers: ChunkBuffers;
   readonly #remembered = new PieceCache(REMEMBERED_PIECES);
   readonly #spare: Buffer[] = [];
   readonly #uploads = new Set<Promise<void>>();
@@ -65,8 +64,13 @@ export class ContentWriter {
 
   constructor(
     readonly objects: ObjectStore,
-    options: WriterOptions & { readonly epoch: number; readonly budget?: UploadBudget },
+    options: WriterOptions & {
+      readonly epoch: number;
+      readonly budget?: UploadBudget;
+      readonly buffers?: ChunkBuffers;
+    },
   ) {
+    this.buffers = options.buffers ?? new ChunkBuffers();
     this.#budget = options.budget ?? new UploadBudget(Infinity);
     this.#controller = childController(options.signal);
     this.#signal = this.#controller.signal;
@@ -122,12 +126,25 @@ export class ContentWriter {
     return this.#hasRoom() ? undefined : this.#waitForRoom();
   }
 
-  /** Stores one piece: small ones in the pack, others as chunks. The bytes must not change after. */
-  storePiece(parts: readonly Uint8Array[], hash: Buffer): Piece {
+  /**
+   * Stores one piece: small ones in the pack, others as chunks. The bytes must not change before
+   * `release` is called; it is not called when the piece could not be stored.
+   */
+  storePiece(parts: readonly Uint8Array[], hash: Buffer, release?: () => void): Piece {
     this.#check();
     let size = 0;
     for (const part of parts) size += part.byteLength;
-    if (size >= PACKED_BYTES_MAX) return this.#storeChunk(parts, hash, size);
+    if (size < PACKED_BYTES_MAX) {
+      const piece = this.#packPiece(parts, hash, size);
+      release?.();
+      return piece;
+    }
+    const location = { kind: 'c', epoch: this.#epoch, digest: hash, offset: 0 } as const;
+    this.#upload('c', hash, parts, size, release);
+    return { hash, size, location };
+  }
+
+  #packPiece(parts: readonly Uint8Array[], hash: Buffer, size: number): Piece {
     const known = this.#remembered.get(hash, size);
     if (known) return known;
     const piece: Piece = { hash, size };
@@ -136,12 +153,6 @@ export class ContentWriter {
     this.#remembered.add(piece);
     if (this.#pack.full) this.#sealPack();
     return piece;
-  }
-
-  #storeChunk(parts: readonly Uint8Array[], hash: Buffer, size: number): Piece {
-    const location = { kind: 'c', epoch: this.#epoch, digest: hash, offset: 0 } as const;
-    this.#upload('c', hash, parts, size);
-    return { hash, size, location };
   }
 
   #sealPack(): void {
@@ -221,24 +232,19 @@ export class ContentWriter {
   }
 }
 
-/**
- * One file being written. `write` keeps references to the bytes until their chunk is stored: the
- * caller must not change them afterwards.
- */
+/** One file being written. The bytes of its current chunk are gathered in one buffer. */
 export class FileSink {
   readonly #writer: ContentWriter;
   readonly #chunker = new Chunker();
   readonly #pieces: Piece[] = [];
-  #parts: Uint8Array[] = [];
-  #partBytes = 0;
-  #stage: { readonly buffer: Buffer; used: number } | undefined;
-  #hash = newSha256();
+  #buffer: Buffer | undefined;
+  #used = 0;
 
   constructor(writer: ContentWriter) {
     this.#writer = writer;
   }
 
-  /** Takes bytes; returns a promise to await when the store is behind. */
+  /** Takes a copy of bytes; returns a promise to await when the store is behind. */
   write(bytes: Uint8Array): void | Promise<void> {
     let from = 0;
     while (from < bytes.byteLength) {
@@ -253,35 +259,35 @@ export class FileSink {
 
   /** Ends the file. Locations of small pieces are set when the writer is flushed. */
   async end(): Promise<FileContent> {
-    if (this.#partBytes > 0) this.#endPiece();
+    if (this.#used > 0) this.#endPiece();
     const room = this.#writer.room();
     if (room) await room;
     return contentOf(this.#pieces);
   }
 
   #take(bytes: Uint8Array): void {
-    this.#hash.update(bytes);
-    this.#partBytes += bytes.byteLength;
-    if (bytes.byteLength > TINY_BYTES || this.#parts.length < TINY_PARTS) {
-      this.#parts.push(bytes);
-      this.#stage = undefined;
-      return;
+    const need = this.#used + bytes.byteLength;
+    if (!this.#buffer || this.#buffer.length < need) this.#grow(need);
+    this.#buffer?.set(bytes, this.#used);
+    this.#used = need;
+  }
+
+  #grow(bytes: number): void {
+    const { buffers } = this.#writer;
+    const grown = buffers.take(bytes);
+    if (this.#buffer) {
+      this.#buffer.copy(grown, 0, 0, this.#used);
+      buffers.give(this.#buffer);
     }
-    // Very many tiny writes: gather them, or the list of parts outgrows the bytes.
-    if (!this.#stage || this.#stage.used + bytes.byteLength > STAGE_BYTES) {
-      this.#stage = { buffer: Buffer.allocUnsafeSlow(STAGE_BYTES), used: 0 };
-      this.#parts.push(this.#stage.buffer);
-    }
-    this.#stage.buffer.set(bytes, this.#stage.used);
-    this.#stage.used += bytes.byteLength;
-    this.#parts[this.#parts.length - 1] = this.#stage.buffer.subarray(0, this.#stage.used);
+    this.#buffer = grown;
   }
 
   #endPiece(): void {
-    this.#pieces.push(this.#writer.storePiece(this.#parts, this.#hash.digest()));
-    this.#parts = [];
-    this.#partBytes = 0;
-    this.#stage = undefined;
-    this.#hash = newSha256();
+    const buffer = this.#buffer as Buffer;
+    const bytes = buffer.subarray(0, this.#used);
+    this.#buffer = undefined;
+    this.#used = 0;
+    const release = (): void => this.#writer.buffers.give(buffer);
+    this.#pieces.push(this.#writer.storePiece([bytes], sha256(bytes), release));
   }
 }

@@ -16,6 +16,7 @@ import { AppError, invalidInput, noSpace, notFound, unavailable } from '../core/
 import { Semaphore } from '../core/semaphore.js';
 import {
   bodyBytes,
+  bufferFor,
   type GetOptions,
   type ObjectInfo,
   type ObjectStore,
@@ -81,7 +82,7 @@ export class DirStore implements ObjectStore {
         const size = (await file.stat()).size;
         const from = Math.min(options.offset ?? 0, size);
         const length = Math.min(options.length ?? size, size - from);
-        return await readFully(file, from, length, options.signal);
+        return await readFully(file, from, bufferFor(length, options), options.signal);
       } catch (error) {
         throw this.#translate(error, key);
       } finally {
@@ -308,10 +309,10 @@ async function writeFully(
 async function readFully(
   file: FileHandle,
   from: number,
-  length: number,
+  buffer: Buffer,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafeSlow(length);
+  const { length } = buffer;
   let have = 0;
   while (have < length) {
     signal.throwIfAborted();

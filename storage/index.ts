@@ -11,6 +11,7 @@ import { corruptData, invalidInput } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { sha256 } from '../core/sha256.js';
 import { concatenate } from './canonical.js';
+import { ChunkBuffers } from './chunk-buffers.js';
 import { getExisting, readContent, readMany } from './content-reader.js';
 import type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
 import { ContentWriter, UploadBudget, type WriterOptions } from './content-writer.js';
@@ -100,6 +101,7 @@ export class Storage implements AsyncDisposable {
   readonly clock: Clock;
   readonly #cache: ObjectCache;
   readonly #uploads = new UploadBudget(UPLOAD_BYTES);
+  readonly #buffers = new ChunkBuffers();
   readonly trees: Trees;
   #pool: TreePool | undefined;
 
@@ -172,6 +174,7 @@ export class Storage implements AsyncDisposable {
       ...options,
       epoch: options.epoch ?? this.epoch,
       budget: this.#uploads,
+      buffers: this.#buffers,
     });
   }
 
@@ -184,6 +187,17 @@ export class Storage implements AsyncDisposable {
   readMany<T>(files: AsyncIterable<ManyItem<T>>, wait: Wait): AsyncIterable<ManyResult<T>> {
     return readMany(this.objects, files, wait);
   }
+
+  /**
+   * As `read` and `readMany`, for who is done with every buffer when asking for the next: they are
+   * used again.
+   */
+  readonly passing = {
+    read: (content: FileContent, options: ReadOptions): AsyncIterable<Buffer> =>
+      readContent(this.objects, content, { ...options, buffers: this.#buffers }),
+    readMany: <T>(files: AsyncIterable<ManyItem<T>>, wait: Wait): AsyncIterable<ManyResult<T>> =>
+      readMany(this.objects, files, { ...wait, buffers: this.#buffers }),
+  };
 
   /**
    * The concatenation, cut as if it had been written at once. Give a `writer` to share packs among

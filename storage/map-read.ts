@@ -87,7 +87,11 @@ export async function lastEntry<V>(
 export async function* diffMaps<V>(
   store: PageStore<V>,
   roots: { readonly a: Page<V> | undefined; readonly b: Page<V> | undefined },
-  options: Wait & { readonly same: (a: V, b: V) => boolean },
+  options: Wait & {
+    readonly same: (a: V, b: V) => boolean;
+    /** Compare every value, also in equal pages. */
+    readonly whole?: boolean | undefined;
+  },
 ): AsyncGenerator<MapDiff<V>> {
   const open = (root: Page<V> | undefined): MapCursor<V> | undefined =>
     root && root.keys.length > 0 ? new MapCursor(store, root, options) : undefined;
@@ -98,7 +102,7 @@ export async function* diffMaps<V>(
     const liveA = a && !a.done ? a : undefined;
     const liveB = b && !b.done ? b : undefined;
     if (!liveA && !liveB) return;
-    const waiting = approach(liveA, liveB);
+    const waiting = approach(liveA, liveB, options.whole ?? false);
     if (waiting === 'moved') continue;
     if (waiting) {
       await waiting;
@@ -124,11 +128,12 @@ export async function* diffMaps<V>(
 function approach<V>(
   a: MapCursor<V> | undefined,
   b: MapCursor<V> | undefined,
+  whole: boolean,
 ): Promise<void> | 'moved' | undefined {
   const levelA = a && !a.onEntry ? a.level : -1;
   const levelB = b && !b.onEntry ? b.level : -1;
   if (levelA < 0 && levelB < 0) return undefined;
-  if (a && b && levelA === levelB && a.child.digest.equals(b.child.digest)) {
+  if (!whole && a && b && levelA === levelB && a.child.digest.equals(b.child.digest)) {
     a.skip();
     b.skip();
     return 'moved';

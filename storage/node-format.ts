@@ -7,7 +7,15 @@
  */
 import { corruptData, invariant } from '../core/errors.js';
 import { ByteReader, ByteWriter, damaged, KeyReader, writeKey } from './bytes.js';
-import { PlaceTable, readPieces, readPlaces, writePieces } from './content-format.js';
+import {
+  PlaceTable,
+  readContent,
+  readPieces,
+  readPlaces,
+  writeContent,
+  writePieces,
+} from './content-format.js';
+import { wholeOf } from './edges.js';
 import {
   INLINE_PIECES_MAX,
   INLINE_WEIGHT_MAX,
@@ -16,7 +24,7 @@ import {
 } from './page-boundary.js';
 import { checkFormat, readRef, writeRef, type LeafBody, type PageCodec } from './page.js';
 import { newSha256 } from '../core/sha256.js';
-import type { DirNode, FileNode, TreeNode } from './types.js';
+import type { DirEdges, DirNode, FileNode, TreeNode } from './types.js';
 
 const NODE_MAGIC = 0x4e;
 const NODE_VERSION = 1;
@@ -25,7 +33,11 @@ const DIR = 2;
 const MARK = 4;
 const APART = 8;
 const FLOOR = 16;
-const KNOWN = 31;
+/** A file inherits header and footer; a directory has them. */
+const EDGES = 32;
+/** A file by itself that brings header and footer along. */
+const WHOLE = 64;
+const KNOWN = 127;
 
 /** Commit ordinals of a page, told by index. */
 class OrdinalTable {
@@ -96,24 +108,25 @@ export class NodeWriter {
   }
 
   #file(node: FileNode, out: ByteWriter): void {
-    const { list } = node;
-    out.u8(FILE | (node.shared ? MARK : 0) | (list ? APART : 0));
+    const { list, edges } = node;
+    const own = edges ? edges.body : node;
+    const flags = (node.inherits ? EDGES : 0) | (edges ? WHOLE : 0);
+    out.u8(FILE | (node.shared ? MARK : 0) | (list ? APART : 0) | flags);
     out.varint(this.#ordinals.indexOf(node.changed));
-    out.varint(node.size);
-    out.bytes(node.hash);
-    if (!list) {
-      writePieces(out, this.places, node);
-      return;
-    }
-    writeRef(out, list);
+    out.varint(own.size);
+    out.bytes(own.hash);
+    if (list) writeRef(out, list);
+    else writePieces(out, this.places, own);
+    if (!edges) return;
+    writeContent(out, this.places, edges.header);
+    writeContent(out, this.places, edges.footer);
   }
 
   #dir(node: DirNode, out: ByteWriter): void {
-    const { root, floor } = node;
+    const { root, floor, edges } = node;
     const inline = 'inline' in root;
-    out.u8(
-      DIR | (node.explicit ? MARK : 0) | (inline ? 0 : APART) | (floor === undefined ? 0 : FLOOR),
-    );
+    const flags = (floor === undefined ? 0 : FLOOR) | (edges ? EDGES : 0);
+    out.u8(DIR | (node.explicit ? MARK : 0) | (inline ? 0 : APART) | flags);
     out.varint(this.#ordinals.indexOf(node.changed));
     out.varint(node.size);
     out.varint(node.files);
@@ -125,6 +138,11 @@ export class NodeWriter {
     } else {
       writeRef(out, root.page);
     }
+    if (!edges) return;
+    out.varint(edges.files);
+    out.varint(this.#ordinals.indexOf(edges.changed));
+    writeContent(out, this.places, edges.header);
+    writeContent(out, this.places, edges.footer);
   }
 }
 
@@ -148,7 +166,7 @@ export class NodeReader {
     const changed = this.#ordinal(reader.varint());
     const marked = (flags & MARK) !== 0;
     const apart = (flags & APART) !== 0;
-    if ((flags & 3) === FILE) return this.#file(reader, { changed, marked, apart });
+    if ((flags & 3) === FILE) return this.#file(reader, { changed, marked, apart, flags });
     if ((flags & 3) !== DIR) throw damaged();
     const size = reader.varint();
     const files = reader.varint();
@@ -157,6 +175,7 @@ export class NodeReader {
     const root = apart
       ? { page: readRef(reader, 'page') }
       : { inline: reader.bytes(reader.varint()) };
+    const edges = (flags & EDGES) === 0 ? undefined : this.#edges(reader);
     return {
       type: 'dir',
       size,
@@ -166,21 +185,40 @@ export class NodeReader {
       changed,
       ...(floor === undefined ? undefined : { floor }),
       ...(marked ? { explicit: true } : undefined),
+      ...(edges ? { edges } : undefined),
     };
   }
 
-  #file(reader: ByteReader, entry: { changed: number; marked: boolean; apart: boolean }): FileNode {
+  #edges(reader: ByteReader): DirEdges {
+    const files = reader.varint();
+    const changed = this.#ordinal(reader.varint());
+    const header = readContent(reader, this.places);
+    return { header, footer: readContent(reader, this.places), files, changed };
+  }
+
+  #file(
+    reader: ByteReader,
+    entry: { changed: number; marked: boolean; apart: boolean; flags: number },
+  ): FileNode {
     const size = reader.varint();
     const hash = reader.digest();
-    const { changed } = entry;
+    const { changed, flags } = entry;
     if (entry.apart) {
       const list = readRef(reader, 'blob');
-      return { type: 'file', size, hash, pieces: [], changed, list, shared: entry.marked };
+      const shared = entry.marked;
+      const file: FileNode = { type: 'file', size, hash, pieces: [], changed, list, shared };
+      return (flags & EDGES) === 0 ? file : { ...file, inherits: true };
     }
     const pieces = readPieces(reader, this.places, { size, hash });
-    return entry.marked
+    const file: FileNode = entry.marked
       ? { type: 'file', size, hash, pieces, changed, shared: true }
       : { type: 'file', size, hash, pieces, changed };
+    if ((flags & WHOLE) !== 0) {
+      const header = readContent(reader, this.places);
+      const footer = readContent(reader, this.places);
+      return { ...file, ...wholeOf({ header, body: { size, hash, pieces }, footer }) };
+    }
+    return (flags & EDGES) === 0 ? file : { ...file, inherits: true };
   }
 
   #ordinal(index: number): number {
@@ -228,7 +266,7 @@ export const directoryCodec: PageCodec<TreeNode> = {
     };
   },
   identify(out, _key, node) {
-    out.u8(node.type === 'file' ? FILE : DIR);
+    out.u8(node.type === 'dir' ? DIR : node.inherits ? FILE | EDGES : FILE);
     out.varint(node.size);
     out.bytes(node.hash);
   },
@@ -237,7 +275,10 @@ export const directoryCodec: PageCodec<TreeNode> = {
 /** One node by itself: commit roots, inputs of datums. A file must have all its pieces. */
 export function encodeNode(node: TreeNode): Buffer {
   writer.clear();
-  writer.value(node.type === 'file' && node.list ? { ...node, list: undefined } : node, writer.body);
+  writer.value(
+    node.type === 'file' && node.list ? { ...node, list: undefined } : node,
+    writer.body,
+  );
   const out = new ByteWriter(writer.body.length + 128);
   out.u8(NODE_MAGIC);
   out.u8(NODE_VERSION);
@@ -266,10 +307,12 @@ function nodeWeight(node: TreeNode): number {
     invariant(length <= INLINE_PIECES_MAX, 'a long piece list needs its own object', { length });
     return length * PIECE_WEIGHT;
   }
-  if (!('inline' in node.root)) return 0;
-  const weight = inlineWeight(node.root.inline);
+  const { root, edges } = node;
+  const pieces = edges ? edges.header.pieces.length + edges.footer.pieces.length : 0;
+  if (!('inline' in root)) return pieces * PIECE_WEIGHT;
+  const weight = inlineWeight(root.inline);
   invariant(weight <= INLINE_WEIGHT_MAX, 'an inlined directory is too large', { weight });
-  return weight;
+  return weight + pieces * PIECE_WEIGHT;
 }
 
 /** The page of a directory without entries. */

@@ -21,6 +21,8 @@ export interface GetOptions extends Wait {
   readonly offset?: number;
   /** Bytes wanted; to the end when absent. Fewer come back where the object ends earlier. */
   readonly length?: number;
+  /** Memory to read into when what comes fits; the answer is then a view of it. */
+  readonly into?: Buffer | undefined;
 }
 
 export interface ObjectInfo {
@@ -47,4 +49,9 @@ export function bodyBytes(body: Uint8Array | readonly Uint8Array[]): number {
   let total = 0;
   for (const part of body) total += part.byteLength;
   return total;
+}
+
+/** Memory for a read of `length` bytes: what the caller offers, or fresh. */
+export function bufferFor(length: number, { into }: Pick<GetOptions, 'into'>): Buffer {
+  return into && into.length >= length ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length);
 }

@@ -27,6 +27,12 @@ export const OP = {
   mkdir: 6,
   graft: 7,
   split: 8,
+  /** Header and footer of a directory; `files` holds the two. */
+  edges: 9,
+  /** A split whose files show their directory's header and footer. */
+  splitInheriting: 10,
+  /** Never stored: what becomes of one file of such a split. */
+  appendInheriting: 11,
 } as const;
 export type OpCode = (typeof OP)[keyof typeof OP];
 
@@ -84,9 +90,13 @@ export function toKeyed(op: RunOp): KeyedOp[] {
       for (let from = 0; from < op.files.length; from += SPLIT_FILES_MAX) {
         const some = op.files.slice(from, from + SPLIT_FILES_MAX);
         const files = { count: some.length, read: () => some };
-        parts.push(keyed(op.path, OP.split, seq, { files }));
+        parts.push(keyed(op.path, op.inherits ? OP.splitInheriting : OP.split, seq, { files }));
       }
       return parts;
+    }
+    case 'edges': {
+      const files = { count: 2, read: () => [op.header, op.footer] };
+      return [keyed(op.path, OP.edges, seq, { files })];
     }
     case 'deleteGlob':
       return [];
@@ -127,8 +137,21 @@ export function fromKeyed(op: KeyedOp): RunOp {
     case OP.graft:
       return { op: 'graft', path, seq, node: op.node as TreeNode };
     case OP.split:
-      return { op: 'split', path, seq, files: [...(op.files as SplitFiles).read()] };
+      return { op: 'split', path, seq, files: contentsIn(op) };
+    case OP.splitInheriting:
+      return { op: 'split', path, seq, files: contentsIn(op), inherits: true };
+    case OP.edges: {
+      const [header, footer] = contentsIn(op) as [FileContent, FileContent];
+      return { op: 'edges', path, seq, header, footer };
+    }
+    case OP.appendInheriting:
+      return invariant(false, 'a change that is never stored') as never;
   }
+}
+
+/** The files of a split, or header and footer. */
+export function contentsIn(op: KeyedOp): FileContent[] {
+  return [...(op.files as SplitFiles).read()];
 }
 
 /** Bytes of a run of form 1. `ops` must be sorted by (key, seq). */
@@ -283,7 +306,9 @@ function decodeOp(reader: ByteReader, keys: KeyReader, nodes: NodeReader): Keyed
     case OP.graft:
       node = nodes.value(reader);
       break;
+    case OP.edges:
     case OP.split:
+    case OP.splitInheriting:
       files = splitFiles(reader, nodes.places);
       break;
     case OP.delete:

@@ -27,6 +27,7 @@ import { retry } from '../core/retry.js';
 import { Semaphore } from '../core/semaphore.js';
 import { sha256Hex } from '../core/sha256.js';
 import { addAbortListener, NEVER } from '../core/signals.js';
+import { bufferFor } from './object-store.js';
 import type { GetOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.js';
 import { fromS3Error, type S3Place } from './s3-errors.js';
 import type { Wait } from './types.js';
@@ -192,7 +193,7 @@ export class S3Store implements ObjectStore {
         const command = new GetObjectCommand({ ...this.#locate(key), ...range });
         try {
           const reply = await this.#client.send(command, { abortSignal: options.signal });
-          return await collect(reply.Body as Readable, reply.ContentLength, options.signal);
+          return await collect(reply.Body as Readable, reply.ContentLength, options);
         } catch (error) {
           if (isOutOfRange(error)) return Buffer.alloc(0);
           throw error;
@@ -293,21 +294,29 @@ function joined(bytes: Uint8Array | readonly Uint8Array[]): Uint8Array {
   return bytes.length === 1 ? (bytes[0] as Uint8Array) : Buffer.concat(bytes);
 }
 
+/** Events instead of an iterator: a body comes in thousands of small parts. */
 async function collect(
   body: Readable,
   length: number | undefined,
-  signal: AbortSignal,
+  options: GetOptions,
 ): Promise<Buffer> {
+  const { signal } = options;
   const stop = addAbortListener(signal, () => body.destroy(signal.reason as Error));
   try {
-    const buffer = Buffer.allocUnsafeSlow(length ?? 0);
+    const buffer = bufferFor(length ?? 0, options);
     const extra: Buffer[] = [];
     let at = 0;
-    for await (const part of body as AsyncIterable<Buffer>) {
-      if (at + part.length <= buffer.length) part.copy(buffer, at);
-      else extra.push(part);
-      at += part.length;
-    }
+    await new Promise<void>((resolve, reject) => {
+      body.on('data', (part: Buffer) => {
+        if (at + part.length <= buffer.length) buffer.set(part, at);
+        else if (length === undefined) extra.push(part);
+        at += part.length;
+      });
+      body.once('end', resolve);
+      body.once('error', reject);
+      // A connection that breaks off may close without an error.
+      body.once('close', () => reject(unavailable('the object store broke off its answer')));
+    });
     if (length !== undefined && at !== length) {
       throw unavailable(`the object store sent ${at} of ${length} bytes`);
     }

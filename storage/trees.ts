@@ -7,9 +7,9 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { applyRuns } from './apply.js';
-import { withFloor } from './apply-dir.js';
 import { withPieces } from './apply-file.js';
 import { openPage } from './apply-context.js';
+import { sameEdges, shownNode } from './edges.js';
 import { compileGlob, type Glob } from './glob.js';
 import { MapCursor } from './map-cursor.js';
 import { diffMaps, getFrom, READ_AHEAD_PAGES, scanMap, TURN_ENTRIES } from './map-read.js';
@@ -57,7 +57,7 @@ export class Trees implements TreeReader {
     const range = after === undefined ? { signal } : { signal, from: `${toBinary(after)}\0` };
     const page = await openPage(this.#store, dir, options);
     const entries = scanMap(this.#store, page, range);
-    yield* this.#complete(named(entries, dir.floor), options);
+    yield* this.#complete(named(entries, dir), options);
   }
 
   /** The node at `path`, then everything below it in tree order. */
@@ -129,7 +129,7 @@ export class Trees implements TreeReader {
       const page = await openPage(this.#store, node, wait);
       const found: TreeNode | undefined = await getFrom(this.#store, page, toBinary(name), wait);
       if (!found) return undefined;
-      node = withFloor(found, node.floor);
+      node = shownNode(found, node);
     }
     return node;
   }
@@ -160,7 +160,7 @@ export class Trees implements TreeReader {
       if (passed % TURN_ENTRIES === 0) await nextTurn();
       const child = {
         path: `${top.path}/${fromBinary(cursor.key)}`,
-        node: withFloor(cursor.value, top.floor),
+        node: shownNode(cursor.value, top.dir),
       };
       const enter = child.node.type === 'dir' && (!glob || glob.mayMatchBelow(child.path));
       if (enter) this.#prefetch(top, options);
@@ -180,7 +180,7 @@ export class Trees implements TreeReader {
     const cursor = new MapCursor(this.#store, page, options, READ_AHEAD_PAGES);
     const sought = cursor.seek(prefix);
     if (sought) await sought;
-    return { path, floor: dir.floor, prefix, cursor, leaf: undefined, ahead: 0 };
+    return { path, dir, prefix, cursor, leaf: undefined, ahead: 0 };
   }
 
   /** Starts reading the first pages of the directories that come next. */
@@ -224,15 +224,18 @@ export class Trees implements TreeReader {
       b: dirB && (await openPage(this.#store, dirB, wait)),
     };
     const { signal } = wait;
-    const changes = diffMaps(this.#store, roots, { signal, same: sameContent });
+    // Another header changes every file that shows it, wherever pages are equal.
+    const whole = dirA && dirB && !sameEdges(dirA.edges, dirB.edges);
+    const same = whole ? sameUnlessInheriting : sameContent;
+    const changes = diffMaps(this.#store, roots, { signal, same, whole });
     const prefetch = (change: MapDiff<TreeNode>): void => {
       this.#prefetchNode(change.a, wait);
       this.#prefetchNode(change.b, wait);
     };
     for await (const child of lookAhead(changes, DIRS_AHEAD, prefetch)) {
       const at = `${path}/${fromBinary(child.key)}`;
-      const childA = child.a && withFloor(child.a, dirA?.floor);
-      const childB = child.b && withFloor(child.b, dirB?.floor);
+      const childA = child.a && shownNode(child.a, dirA ?? {});
+      const childB = child.b && shownNode(child.b, dirB ?? {});
       yield* this.#differences(at, childA, childB, wait);
     }
   }
@@ -268,7 +271,7 @@ export class Trees implements TreeReader {
 
 interface OpenDir {
   readonly path: string;
-  readonly floor: number | undefined;
+  readonly dir: DirNode;
   /** Only names that start so are of interest. */
   readonly prefix: string;
   readonly cursor: MapCursor<TreeNode>;
@@ -294,10 +297,10 @@ async function* lookAhead<T>(
 
 async function* named(
   entries: AsyncIterable<{ key: string; value: TreeNode }>,
-  floor: number | undefined,
+  dir: DirNode,
 ): AsyncGenerator<{ name: string; node: TreeNode }> {
   for await (const { key, value } of entries) {
-    yield { name: fromBinary(key), node: withFloor(value, floor) };
+    yield { name: fromBinary(key), node: shownNode(value, dir) };
   }
 }
 
@@ -306,7 +309,15 @@ function needsList(node: TreeNode): boolean {
 }
 
 function sameContent(a: TreeNode, b: TreeNode): boolean {
-  return a.type === b.type && a.hash.equals(b.hash);
+  return a.type === b.type && a.hash.equals(b.hash) && inherits(a) === inherits(b);
+}
+
+function sameUnlessInheriting(a: TreeNode, b: TreeNode): boolean {
+  return sameContent(a, b) && !inherits(a);
+}
+
+function inherits(node: TreeNode): boolean {
+  return node.type === 'file' && node.inherits === true;
 }
 
 /** The beginning of every name in directory `path` that leads to a match. */

@@ -52,6 +52,23 @@ export interface FileContent {
   readonly pieces: readonly Piece[];
 }
 
+/** The parts of a file that shows its directory's header and footer; either may be empty. */
+export interface FileEdges {
+  readonly header: FileContent;
+  readonly body: FileContent;
+  readonly footer: FileContent;
+}
+
+/** What a directory shows around the files that splits with a header put into it. */
+export interface DirEdges {
+  readonly header: FileContent;
+  readonly footer: FileContent;
+  /** How many files directly in the directory show them. */
+  readonly files: number;
+  /** Ordinal of the commit that last changed header or footer; not part of any hash. */
+  readonly changed: number;
+}
+
 /** Where a directory's first page is: inlined (small directories) or an object. */
 export type DirRoot = { readonly inline: Buffer } | { readonly page: ObjectRef };
 
@@ -63,6 +80,13 @@ export interface FileNode extends FileContent {
   readonly shared?: boolean;
   /** Where the piece list is stored, when it came from there; storage's own business. */
   readonly list?: ObjectRef;
+  /**
+   * In the pages of a directory: shows the directory's header and footer around its own bytes.
+   * Nodes that leave storage have `edges` instead.
+   */
+  readonly inherits?: boolean;
+  /** Set when header and footer are shown; size, hash and pieces are then those of the whole. */
+  readonly edges?: FileEdges;
 }
 
 export interface DirNode {
@@ -78,6 +102,7 @@ export interface DirNode {
   readonly floor?: number;
   /** Made for itself, not only by files in it: stays when it becomes empty; not in any hash. */
   readonly explicit?: boolean;
+  readonly edges?: DirEdges;
 }
 
 export type TreeNode = FileNode | DirNode;
@@ -119,6 +144,19 @@ export type RunOp =
       readonly path: string;
       readonly seq: number;
       readonly files: readonly FileContent[];
+      /** The files show the directory's header and footer. */
+      readonly inherits?: boolean;
+    }
+  /**
+   * Give directory `path` a header and a footer, or others than it has. A directory that exists
+   * without them is a conflict.
+   */
+  | {
+      readonly op: 'edges';
+      readonly path: string;
+      readonly seq: number;
+      readonly header: FileContent;
+      readonly footer: FileContent;
     }
   /** Delete every path that matches the glob, as of this point in the order of effect. */
   | { readonly op: 'deleteGlob'; readonly path: string; readonly seq: number };

@@ -1,5 +1,6 @@
 /** The file rpcs of pfs.API: requests in, use cases of versioning/files, replies out. */
 import { invalidInput } from '../../core/errors.js';
+import { encodeBytesValue } from '../../proto/codec-hot.js';
 import type { Timestamp } from '../../proto/generated/google/protobuf/timestamp.js';
 import {
   Delimiter,
@@ -174,10 +175,11 @@ function timestamp(wallMs: number): Timestamp {
   return { seconds: Math.floor(wallMs / 1000), nanos: (wallMs % 1000) * 1_000_000 };
 }
 
+/** The messages of a download, encoded at once: the parts are used again behind our back. */
 async function* inMessages(parts: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   for await (const part of parts) {
     for (let at = 0; at < part.length; at += REPLY_BYTES_MAX) {
-      yield part.subarray(at, at + REPLY_BYTES_MAX);
+      yield encodeBytesValue(part.subarray(at, at + REPLY_BYTES_MAX));
     }
   }
 }

@@ -12,6 +12,7 @@ import { CLIENT_OPTIONS, insecure, WINDOW_BYTES } from '../../proto/channel.js';
 import type { APIClient } from '../../proto/generated/pfs.js';
 import { PutFileRequest, type APIServer } from '../../proto/generated/pfs.js';
 import { PfsClient, PfsService } from '../../proto/services.js';
+import { encodeBytesValue } from '../../proto/codec-hot.js';
 import { fromStatus } from '../../proto/status.js';
 import { END_MARKER } from '../../proto/streams.js';
 
@@ -39,7 +40,9 @@ beforeAll(async () => {
       return {};
     },
     getFile: async function* (request) {
-      for (let i = 0; i < request.sizeBytes; i += 1) yield Buffer.alloc(64 * 1024, i);
+      for (let i = 0; i < request.sizeBytes; i += 1) {
+        yield encodeBytesValue(Buffer.alloc(64 * 1024, i));
+      }
       if (request.offsetBytes > 0) throw invalidInput('broke after the last message');
     },
   });

@@ -73,7 +73,7 @@ const copy = (src: string, dst: string, overwrite = false): Promise<void> =>
 async function get(target: string, offset = 0, size = 0): Promise<string> {
   const parts: Buffer[] = [];
   for await (const part of getFile(stack, { file: at(target), offset, size }, wait)) {
-    parts.push(part);
+    parts.push(Buffer.from(part));
   }
   return Buffer.concat(parts).toString();
 }

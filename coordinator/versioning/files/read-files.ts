@@ -140,7 +140,10 @@ export interface GetRequest {
   readonly size: number;
 }
 
-/** The bytes of a file, or of all matching files one after another, or a range of these. */
+/**
+ * The bytes of a file, or of all matching files one after another, or a range of these. A buffer
+ * is used again when the next one is asked for.
+ */
 export async function* getFile(
   deps: FilesDeps,
   request: GetRequest,
@@ -149,7 +152,7 @@ export async function* getFile(
   const opened = await openCommit(deps, request.file.commit, wait);
   const first = filesOf(deps, opened, request.file.path, wait);
   if (request.offset === 0 && request.size === 0) {
-    for await (const item of deps.storage.readMany(first, wait)) {
+    for await (const item of deps.storage.passing.readMany(first, wait)) {
       if (item.bytes) yield item.bytes;
       else if (item.chunks) yield* item.chunks;
     }
@@ -161,7 +164,7 @@ export async function* getFile(
     const from = Math.max(request.offset - at, 0);
     const length = Math.min(end - at, content.size) - from;
     if (length > 0) {
-      yield* deps.storage.read(content, { signal: wait.signal, offset: from, length });
+      yield* deps.storage.passing.read(content, { signal: wait.signal, offset: from, length });
     }
     at += content.size;
     if (at >= end) return;
