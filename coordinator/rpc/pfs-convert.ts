@@ -102,11 +102,14 @@ export function toCommitInfo(commit: CommitDetails, viaBranch?: string): CommitI
   const input = commit.kind === 'input' && commit.digest !== undefined;
   const output = commit.kind === 'output' && commit.digest !== undefined;
   const object = { hash: commit.digest ?? '' };
+  // Stands in for a lost commit: when that was made is not known.
+  const isPlaceholder = commit.origin === 'FSCK' && commit.started === 0;
   return {
     commit: toCommit(commit),
     parentCommit: commit.parent === undefined ? undefined : toCommit({ repo, id: commit.parent }),
-    started: toTimestamp(commit.started),
-    finished: commit.finished === undefined ? undefined : toTimestamp(commit.finished),
+    started: isPlaceholder ? undefined : toTimestamp(commit.started),
+    finished:
+      commit.finished === undefined || isPlaceholder ? undefined : toTimestamp(commit.finished),
     sizeBytes: commit.finished === undefined ? 0 : (commit.size ?? 0),
     tree: input ? object : undefined,
     description: commit.description ?? '',

@@ -5,9 +5,10 @@ import type {
   APIServer,
   CommitInfo,
   DeleteRepoRequest,
+  FsckResponse,
   ListCommitRequest,
 } from '../../proto/generated/pfs.js';
-import type { CommitRecord, Versioning } from '../versioning/index.js';
+import type { CommitRecord, Finding, Versioning } from '../versioning/index.js';
 import type { Handlers, RpcContext } from './handler.js';
 import {
   branchName,
@@ -38,7 +39,16 @@ export interface PfsDeps {
 const DETAILS_AHEAD = 16;
 
 export function pfsHandlers(deps: PfsDeps): Handlers<APIServer> {
-  return { ...repoHandlers(deps), ...branchHandlers(deps), ...commitHandlers(deps) };
+  return {
+    ...repoHandlers(deps),
+    ...branchHandlers(deps),
+    ...commitHandlers(deps),
+    fsck: ({ fix }, ctx) => findings(deps.versioning.fsck({ fix }, ctx)),
+  };
+}
+
+async function* findings(found: AsyncIterable<Finding>): AsyncGenerator<FsckResponse> {
+  for await (const finding of found) yield { error: '', fix: '', ...finding };
 }
 
 function repoHandlers({ versioning }: PfsDeps): Handlers<APIServer> {

@@ -3,6 +3,7 @@ export { openVersioning, Versioning, type VersioningDeps } from './versioning.js
 export type { CommitContent, ProvenanceInput, StartCommitInput } from './commits.js';
 export type { CreateBranchInput } from './branches.js';
 export type { CreateRepoInput } from './repos.js';
+export type { Finding } from './fsck.js';
 export type { CommitStateName, SubscribeInput } from './follow.js';
 export type { CommitDetails, RepoDetails } from './info.js';
 export type { ListCommitsInput } from './list-commits.js';

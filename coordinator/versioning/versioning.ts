@@ -31,6 +31,7 @@ import {
   waitReady,
   type SubscribeInput,
 } from './follow.js';
+import { fsck, type Finding } from './fsck.js';
 import { IdSource } from './id-source.js';
 import {
   commitDetails,
@@ -406,6 +407,11 @@ export class Versioning implements AsyncDisposable {
   /** Every commit that has this one in its provenance. */
   downstream(of: CommitName, wait: Wait): Promise<CommitRecord[]> {
     return downstream(this.#deps, of, wait);
+  }
+
+  /** Streams what is wrong with the records; with `fix`, mends what can be mended. */
+  fsck(options: { fix: boolean }, wait: Wait): AsyncIterable<Finding> {
+    return fsck(this.#deps, options, wait);
   }
 
   // ---- waiting ----

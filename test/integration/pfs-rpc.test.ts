@@ -121,8 +121,7 @@ it('fails with the known text and the proper status', async () => {
     code: status.INVALID_ARGUMENT,
     details: 'parent cannot be nil',
   });
-  const fsck = await failure(drain(client.fsck({ fix: false }) as never));
-  expect(fsck).toMatchObject({ code: status.UNIMPLEMENTED });
+  expect(await drain(client.fsck({ fix: false }) as never)).toEqual([]);
   const flush = await failure(drain(client.flushCommit({ commits: [], toRepos: [] })));
   expect(flush).toMatchObject({ details: 'fromCommits cannot be empty' });
 });
