@@ -3,7 +3,7 @@
  * coordinator, workers. Each can be killed, frozen, stopped and started again.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ResourceStack } from '../../core/resource-stack.js';
 import { startEtcd, type EtcdServer } from './etcd.js';
@@ -25,6 +25,8 @@ export interface StackOptions {
   /** Where the coordinator and workers find NATS, in place of the server itself (a proxy). */
   readonly natsUrl?: string;
   readonly etcdUrl?: string;
+  /** More settings of the coordinator, such as `s3Listen`. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 export interface Ran {
@@ -75,6 +77,13 @@ export class Stack implements AsyncDisposable {
 
   get address(): string {
     return `127.0.0.1:${this.port}`;
+  }
+
+  /** What the coordinator says about itself once it answers: its ports. */
+  get ready(): { readonly port: number; readonly s3Port?: number; readonly httpPort?: number } {
+    return JSON.parse(readFileSync(join(this.dir, 'ready.json'), 'utf8')) as {
+      readonly port: number;
+    };
   }
 
   /** Kills the coordinator; `restartCoordinator` brings it back on the same port. */
@@ -168,6 +177,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       logFile: join(dir, 'coordinator.json'),
       logLevel: 'debug',
       readyFile: ready,
+      ...o.config,
     };
     writeFileSync(configFile, JSON.stringify(config));
     const coordinator = own.use(
