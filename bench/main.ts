@@ -14,6 +14,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   s3: s3Bytes,
 };
 
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 const args = process.argv.slice(2);
 const names = args.filter((arg) => !arg.startsWith('--'));
 for (const name of names) {

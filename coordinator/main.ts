@@ -12,6 +12,8 @@ const BACKSTOP_MS = 15_000;
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { config: { type: 'string' } } });
   if (values.config === undefined) throw new Error('usage: coordinator --config FILE');
+  // The S3 SDK tells every user that it will want a newer Node one day; that is ours to know.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const config = loadConfig(values.config);
   const log = createLog({
     part: 'coordinator',

@@ -19,6 +19,8 @@ const BACKSTOP_MS = 10_000;
 async function main(): Promise<void> {
   const config = readConfig(process.argv.slice(2), process.env);
   process.umask(0o022);
+  // The S3 SDK tells every user that it will want a newer Node one day; that is ours to know.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   log = createLog({
     part: 'worker',
     level: config.logLevel,
