@@ -11,7 +11,7 @@ import type { Wait } from '../../storage/types.js';
 import type { MetaTxn } from '../meta/index.js';
 import { checkBranch } from './fsck-branch.js';
 import { checkChild, checkCommit, checkOpen, checkSubvenance } from './fsck-commit.js';
-import { BRANCHES, COMMITS } from './model.js';
+import { BRANCHES, CHILDREN, COMMITS, OPENS, SUBVENANCE } from './model.js';
 import { Scope, type ScopeDeps } from './scope.js';
 
 /** A disagreement between records. */
@@ -30,9 +30,9 @@ export type Finding = { readonly error: string } | { readonly fix: string };
 const PHASES: readonly (readonly [string, Check])[] = [
   [BRANCHES, checkBranch],
   [COMMITS, checkCommit],
-  ['sv/', checkSubvenance],
-  ['ch/', checkChild],
-  ['open/', checkOpen],
+  [SUBVENANCE, checkSubvenance],
+  [CHILDREN, checkChild],
+  [OPENS, checkOpen],
 ];
 const GROUP = 100;
 /** Mending one thing can bring another to light. */

@@ -112,6 +112,9 @@ export interface RunsRecord {
 export const REPOS = 'repo/';
 export const COMMITS = 'cm/';
 export const BRANCHES = 'br/';
+export const SUBVENANCE = 'sv/';
+export const CHILDREN = 'ch/';
+export const OPENS = 'open/';
 export const repoKey = (repo: string): string => `${REPOS}${repo}`;
 export const branchKey = (b: BranchName): string => `br/${b.repo}/${b.name}`;
 export const branchesPrefix = (repo: string): string => `br/${repo}/`;

@@ -10,6 +10,7 @@ import {
   REPOS,
   runsOfRepo,
   SPEC_REPO,
+  SUBVENANCE,
   type RepoRecord,
 } from './model.js';
 import { checkRepoName } from './refs.js';
@@ -83,6 +84,8 @@ export async function deleteAllReposIn(scope: Scope): Promise<void> {
   for (const { name } of await scope.t.rangeJson<RepoRecord>(REPOS)) {
     if (name !== SPEC_REPO) await deleteRepoIn(scope, name, { force: true });
   }
+  // Specs are made from nothing, so no link between commits is left to keep.
+  scope.t.deletePrefix(SUBVENANCE);
 }
 
 /** Makes the repo of specs when it is missing. */
