@@ -237,7 +237,7 @@ function partsIn(event: FileEvent, inherits: boolean): FileContent[] {
     if (node?.edges) return [node.edges.header, node.edges.body, node.edges.footer];
     return [event.content ?? (node as FileNode)];
   }
-  const { node, edges } = event;
-  if (inherits || !node.inherits || !edges) return [node];
+  const { node, edges, foreign } = event;
+  if ((inherits && !foreign) || !node.inherits || !edges) return [node];
   return [edges.header, node, edges.footer];
 }

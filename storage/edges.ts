@@ -28,7 +28,9 @@ function shownFile(file: FileNode, edges: DirEdges): FileNode {
 }
 
 /** Size, hash and pieces of header, body and footer together. */
-export function wholeOf(edges: NonNullable<FileNode['edges']>): FileContent & Pick<FileNode, 'edges'> {
+export function wholeOf(
+  edges: NonNullable<FileNode['edges']>,
+): FileContent & Pick<FileNode, 'edges'> {
   const { header, body, footer } = edges;
   const hash = newSha256().update(WHOLE);
   for (const part of [header, body, footer]) hash.update(part.hash).update(sizeBytes(part.size));
