@@ -1,5 +1,6 @@
 /** Steps that several pipeline changes are composed of, each inside a larger transaction. */
 import type { Clock } from '../../core/clock.js';
+import { notFound } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import type { Wait } from '../../storage/types.js';
@@ -15,7 +16,7 @@ import {
 } from '../versioning/model.js';
 import { createRepoIn } from '../versioning/repos.js';
 import type { Scope } from '../versioning/scope.js';
-import type { Versioning } from '../versioning/index.js';
+import { repoNotFound, type Versioning } from '../versioning/index.js';
 import { inputBranches, visit } from './inputs.js';
 import {
   isTerminal,
@@ -77,7 +78,17 @@ export async function setOutputBranchIn(
 
 /** Throws NOT_FOUND when a repo that is read does not exist. */
 export async function needInputReposIn(scope: Scope, info: PipelineInfo): Promise<void> {
-  for (const node of visit(info.input)) if (node.pfs) await scope.needRepo(node.pfs.repo);
+  for (const node of visit(info.input)) {
+    if (!node.pfs) continue;
+    const { name, repo } = node.pfs;
+    if (await scope.repo(repo)) await scope.needRepo(repo);
+    else {
+      throw notFound(
+        `${repoNotFound(repo).message} (repo of input "${name}": it must exist; ` +
+          `make it first with 'create repo ${repo}')`,
+      );
+    }
+  }
 }
 
 /** Finishes every open commit that the pipeline was to fill as empty, and kills their jobs. */

@@ -130,7 +130,8 @@ function checkPfs(pfs: PFSInput): void {
     compileGlob(pfs.glob);
   } catch (error) {
     const why = messageOf(error);
-    fail(why.startsWith('invalid glob') ? why : `invalid glob "${pfs.glob}": ${why}`);
+    const text = why.startsWith('invalid glob') ? why : `invalid glob "${pfs.glob}": ${why}`;
+    fail(`${text} (glob of input "${pfs.name}": expected a path pattern such as /* or /dir/*.csv)`);
   }
 }
 
