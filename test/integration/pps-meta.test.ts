@@ -131,7 +131,9 @@ describe('creating', () => {
   it('leaves nothing behind when the input repo is missing', async () => {
     expect(await failure(after('p', 'nowhere'))).toEqual({
       code: 'NOT_FOUND',
-      text: '/pachyderm_pfs/repos/ nowhere not found',
+      text:
+        '/pachyderm_pfs/repos/ nowhere not found (repo of input "nowhere": it must exist; ' +
+        "make it first with 'create repo nowhere')",
     });
     const codes = await Promise.all([
       failure(stack.versioning.inspectRepo('p', wait)),
