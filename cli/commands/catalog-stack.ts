@@ -20,6 +20,10 @@ export const stackCommands: readonly Command[] = [
     flags: [
       DATA_DIR,
       flag.uint('port', 'gRPC port (0 = any free one)', { initial: '30650' }),
+      flag.uint('s3-gateway-port', 'port of the S3 gateway (0 = any free one)', {
+        initial: '30600',
+      }),
+      flag.uint('http-port', 'port of the HTTP file API (0 = any free one)', { initial: '30652' }),
       flag.text('host', 'address to listen on; 0.0.0.0 lets other machines in', {
         value: 'ADDRESS',
         initial: '127.0.0.1',

@@ -9,6 +9,7 @@ import type { Call } from '../grammar/command.js';
 import type { Env } from '../session.js';
 import type { PartSpec } from './part.js';
 import { claimPort, freePort } from './ports.js';
+import { doorSettings, doorWishes, openDoors, type DoorWish } from './side-doors.js';
 import { natsGreets, until, untilJoined } from './ready.js';
 import { dataDirOf } from './stack-file.js';
 
@@ -18,6 +19,7 @@ export interface StackSettings {
   readonly port: number;
   readonly slots: number;
   readonly store: string;
+  readonly doors: readonly DoorWish[];
 }
 
 export interface StackPorts {
@@ -32,6 +34,10 @@ export interface StackPlan {
   readonly ports: StackPorts;
   /** Address clients of this machine use. */
   readonly address: string;
+  /** The same machine, without a port. */
+  readonly local: string;
+  /** Ports beside gRPC that are open now. */
+  readonly openDoors: () => Record<string, number>;
   readonly etcd: PartSpec;
   readonly nats: PartSpec;
   readonly coordinator: PartSpec;
@@ -41,7 +47,8 @@ export interface StackPlan {
 const LOOPBACK = '127.0.0.1';
 
 /** Reads the flags of `tusk up`. Throws INVALID_INPUT with what to do. */
-export function settingsOf({ session, flags }: Call): StackSettings {
+export function settingsOf(call: Call): StackSettings {
+  const { session, flags } = call;
   const port = flags.number('port');
   if (port > 65_535) throw invalidInput(`--port must be at most 65535, got ${port}`);
   const slots = flags.given('workers') ? flags.number('workers') : availableParallelism();
@@ -50,7 +57,8 @@ export function settingsOf({ session, flags }: Call): StackSettings {
   const s3 = flags.text('s3');
   if (s3 !== '') checkS3(s3, session.env);
   const store = s3 === '' ? `dir://${join(dataDir, 'objects')}` : s3;
-  return { dataDir, host: flags.text('host'), port, slots, store };
+  const doors = doorWishes(call);
+  return { dataDir, host: flags.text('host'), port, slots, store, doors };
 }
 
 function checkS3(url: string, env: Env): void {
@@ -78,15 +86,18 @@ export async function planStack(call: Call, settings: StackSettings): Promise<St
     etcdPeer: await freePort(LOOPBACK),
     nats: await freePort(host),
   };
+  const doors = await doorSettings(host, settings.doors);
   const local = isEverywhere(host) ? LOOPBACK : host;
   const address = `${local}:${grpc}`;
   return {
     settings,
     ports,
     address,
+    local,
+    openDoors: () => openDoors(readyFileOf(settings)),
     etcd: etcdPart(call, settings, { command: programs.etcd, ports }),
     nats: natsPart(call, settings, { command: programs.nats, local, port: ports.nats }),
-    coordinator: coordinatorPart(call, settings, ports),
+    coordinator: coordinatorPart(call, settings, { ports, doors }),
     worker: workerPart(call, settings, address),
   };
 }
@@ -205,14 +216,23 @@ function natsPart(
   };
 }
 
-function coordinatorPart(call: Call, settings: StackSettings, ports: StackPorts): PartSpec {
+function readyFileOf({ dataDir }: StackSettings): string {
+  return join(dataDir, 'coordinator.ready.json');
+}
+
+function coordinatorPart(
+  call: Call,
+  settings: StackSettings,
+  { ports, doors }: { readonly ports: StackPorts; readonly doors: Record<string, unknown> },
+): PartSpec {
   const { dataDir, host, store } = settings;
   const base = common(call, settings, 'coordinator', true);
   const local = isEverywhere(host) ? LOOPBACK : host;
-  const readyFile = join(dataDir, 'coordinator.ready.json');
+  const readyFile = readyFileOf(settings);
   const configFile = join(dataDir, 'coordinator.json');
   const config = {
     listen: `${host}:${ports.grpc}`,
+    ...doors,
     etcd: [`http://${LOOPBACK}:${ports.etcd}`],
     nats: `nats://${local}:${ports.nats}`,
     // 0.0.0.0 stands for the host that a worker joined.

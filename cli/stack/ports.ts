@@ -25,7 +25,7 @@ export function freePort(host: string): Promise<number> {
  * Checks the port a person asked for; 0 becomes any free one. Throws STATE_CONFLICT that says who
  * holds it and what to do.
  */
-export async function claimPort(host: string, port: number): Promise<number> {
+export async function claimPort(host: string, port: number, flag = 'port'): Promise<number> {
   try {
     return await tryPort(host, port);
   } catch (error) {
@@ -34,11 +34,11 @@ export async function claimPort(host: string, port: number): Promise<number> {
       const holder = holderOf(port);
       throw stateConflict(
         `port ${port} is taken${holder ? ` by ${holder}` : ''}\n` +
-          'Stop that program, or choose another port with --port N (0 = any free one).',
+          `Stop that program, or choose another port with --${flag} N (0 = any free one).`,
       );
     }
     if (code === 'EACCES') {
-      throw stateConflict(`port ${port} needs root\nChoose a port above 1023 with --port N.`);
+      throw stateConflict(`port ${port} needs root\nChoose a port above 1023 with --${flag} N.`);
     }
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
       throw stateConflict(

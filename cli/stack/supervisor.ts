@@ -62,7 +62,7 @@ export class Supervisor implements AsyncDisposable {
 
   #write(): void {
     if (this.#state === 'stopped') return;
-    const { settings, ports, address } = this.#plan;
+    const { settings, ports, address, openDoors } = this.#plan;
     writeStack({
       version: 1,
       state: this.#state,
@@ -71,7 +71,7 @@ export class Supervisor implements AsyncDisposable {
       dataDir: settings.dataDir,
       address: this.#state === 'ready' ? address : undefined,
       store: settings.store,
-      ports: { ...ports },
+      ports: { ...ports, ...openDoors() },
       parts: this.#parts.flatMap((part) => part.record() ?? []),
       startedMs: this.#startedMs,
     });

@@ -13,6 +13,7 @@ import {
   type StackPlan,
   type StackSettings,
 } from './plan.js';
+import { doorFlags, doorsText } from './side-doors.js';
 import { stopLeftovers } from './stop.js';
 import { lockDataDir, Supervisor } from './supervisor.js';
 
@@ -72,7 +73,7 @@ async function supervise(
   }
 }
 
-function summary(call: Call, { settings, address }: StackPlan): string {
+function summary(call: Call, { settings, address, local, openDoors }: StackPlan): string {
   const { program, env } = call.session;
   const usual = settings.dataDir === join(env['HOME'] ?? '', '.tusk');
   const first = usual ? '' : `  export PACHD_ADDRESS=${address}\n`;
@@ -81,6 +82,7 @@ function summary(call: Call, { settings, address }: StackPlan): string {
     : 'Ctrl-C stops it.';
   return (
     `Tusk serves at ${address} with ${settings.slots} slots; bytes go to ${settings.store}\n` +
+    `${doorsText(local, openDoors())}\n` +
     `Try:\n${first}  ${program} create repo data\n${stop}`
   );
 }
@@ -98,6 +100,7 @@ async function inBackground(call: Call, settings: StackSettings): Promise<void> 
       ...['up', '--detach', '--data-dir', settings.dataDir, '--port', String(settings.port)],
       ...['--host', settings.host, '--workers', String(settings.slots)],
       ...(s3 === '' ? [] : ['--s3', s3]),
+      ...doorFlags(settings.doors),
     ],
     {
       detached: true,
