@@ -2,6 +2,7 @@
 import { flag, type Command } from '../grammar/command.js';
 import { fromSlashForm } from '../grammar/refs.js';
 import { FULL, joinFile, joinRef, NO_PAGER, RAW } from './common-flags.js';
+import { joins } from './joins.js';
 
 const DESCRIPTION = flag.text('description|d', 'what the repo is for');
 const MESSAGE = [
@@ -36,14 +37,14 @@ const repoCommands: readonly Command[] = [
     summary: 'make a new repo',
     flags: [DESCRIPTION],
     examples: [['a repo for raw tables', 'create repo tables -d "raw tables"']],
-    load: async () => (await import('./repo.js')).createRepo,
+    load: joins(async () => (await import('./repo.js')).createRepo),
   },
   {
     words: 'update repo',
     ...repoArgs,
     summary: 'change the description of a repo',
     flags: [DESCRIPTION],
-    load: async () => (await import('./repo.js')).updateRepo,
+    load: joins(async () => (await import('./repo.js')).updateRepo),
   },
   {
     words: 'inspect repo',
@@ -76,9 +77,7 @@ const repoCommands: readonly Command[] = [
     flags: [
       flag.bool('force|f', 'also when other repos depend on it'),
       flag.bool('all', 'delete every repo'),
-      flag.bool('split-txn', 'accepted for old scripts; deletes in one transaction', {
-        hidden: true,
-      }),
+      flag.bool('split-txn', 'delete a huge repo in many steps; it can be repeated when it stops'),
     ],
     load: async () => (await import('./repo.js')).deleteRepo,
   },
@@ -103,7 +102,7 @@ const commitCommands: readonly Command[] = [
         rewrite: ([repo, id]) => ({ args: [joinRef(repo, id)] }),
       },
     ],
-    load: async () => (await import('./commit.js')).startCommit,
+    load: joins(async () => (await import('./commit.js')).startCommit),
   },
   {
     words: 'finish commit',
@@ -111,7 +110,7 @@ const commitCommands: readonly Command[] = [
     summary: 'close an open commit',
     flags: MESSAGE,
     old: [oldCommit('finish-commit')],
-    load: async () => (await import('./commit.js')).finishCommit,
+    load: joins(async () => (await import('./commit.js')).finishCommit),
   },
   {
     words: 'inspect commit',
@@ -190,7 +189,7 @@ const commitCommands: readonly Command[] = [
     summary: 'delete an input commit and everything made from it',
     flags: [],
     old: [oldCommit('delete-commit')],
-    load: async () => (await import('./commit.js')).deleteCommit,
+    load: joins(async () => (await import('./commit.js')).deleteCommit),
   },
 ];
 
@@ -231,7 +230,7 @@ const branchCommands: readonly Command[] = [
         }),
       },
     ],
-    load: async () => (await import('./branch.js')).createBranch,
+    load: joins(async () => (await import('./branch.js')).createBranch),
   },
   {
     words: 'inspect branch',
@@ -258,7 +257,7 @@ const branchCommands: readonly Command[] = [
     summary: 'delete a branch; its commits stay',
     flags: [flag.bool('force|f', 'also when other branches depend on it')],
     old: [oldCommit('delete-branch')],
-    load: async () => (await import('./branch.js')).deleteBranch,
+    load: joins(async () => (await import('./branch.js')).deleteBranch),
   },
 ];
 

@@ -2,6 +2,7 @@
 import { flag, type Command } from '../grammar/command.js';
 import { fromSlashForm } from '../grammar/refs.js';
 import { FULL, NO_PAGER, RAW, RAW_OUTPUT } from './common-flags.js';
+import { joins } from './joins.js';
 
 const pipelineArg = { args: 'PIPELINE', min: 1, max: 1 } as const;
 const jobArg = { args: 'JOB', min: 1, max: 1 } as const;
@@ -41,7 +42,7 @@ const pipelineCommands: readonly Command[] = [
       ['from standard input', 'create pipeline < edges.json'],
     ],
     flags: specFlags,
-    load: async () => (await import('./pipeline-spec.js')).createPipeline,
+    load: joins(async () => (await import('./pipeline-spec.js')).createPipeline),
   },
   {
     words: 'update pipeline',
@@ -50,7 +51,7 @@ const pipelineCommands: readonly Command[] = [
     max: 0,
     summary: 'change pipelines to what a spec file says',
     flags: [...specFlags, REPROCESS],
-    load: async () => (await import('./pipeline-spec.js')).updatePipeline,
+    load: joins(async () => (await import('./pipeline-spec.js')).updatePipeline),
   },
   {
     words: 'inspect pipeline',

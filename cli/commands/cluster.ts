@@ -3,6 +3,7 @@ import { Empty } from '../../proto/generated/google/protobuf/empty.js';
 import { APIClient as AdminClient } from '../../proto/generated/admin.js';
 import { FsckRequest, ListRepoRequest } from '../../proto/generated/pfs.js';
 import { GarbageCollectRequest, ListPipelineRequest } from '../../proto/generated/pps.js';
+import { APIClient as TransactionClient } from '../../proto/generated/transaction.js';
 import { readConfig, writeConfig } from '../client/config-file.js';
 import type { Call } from '../grammar/command.js';
 import { SPEC_REPO } from '../render/pfs.js';
@@ -28,12 +29,13 @@ export async function deleteAll({ session }: Call): Promise<void> {
     .filter((name) => name !== SPEC_REPO)
     .sort();
   const pipelines = pipelineInfo.map((info) => info.pipeline?.name ?? '').sort();
-  session.note('This deletes every repo, commit, file, pipeline and job.');
+  session.note('This deletes every repo, commit, file, pipeline, job and transaction.');
   if (repos.length > 0) session.note(`Repos to delete: ${repos.join(', ')}`);
   if (pipelines.length > 0) session.note(`Pipelines to delete: ${pipelines.join(', ')}`);
   if (!(await confirm(session, 'Are you sure you want to do this?'))) return;
   await client.unary(pps.deleteAll, Empty.fromPartial({}));
   await client.unary(client.pfs.deleteAll, Empty.fromPartial({}));
+  await client.unary(client.service(TransactionClient).deleteAll, {});
   forgetTransaction(session.env);
 }
 

@@ -8,6 +8,7 @@ import { invalidInput } from '../../core/errors.js';
 import { InspectPipelineRequest } from '../../proto/generated/pps.js';
 import type { Call } from '../grammar/command.js';
 import { SNAKE, jsonText, toJson } from '../wire/to-json.js';
+import { noteJoined } from './joins.js';
 import { formatName } from './output.js';
 import { readSpecs, specOf } from './pipeline-spec.js';
 import { ppsOf } from './pps-client.js';
@@ -49,6 +50,7 @@ export async function editPipeline({ session, args, flags }: Call): Promise<void
         reprocess: flags.bool('reprocess'),
       });
     }
+    await noteJoined(session);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

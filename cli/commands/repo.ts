@@ -8,6 +8,7 @@ import {
 } from '../../proto/generated/pfs.js';
 import type { Call } from '../grammar/command.js';
 import { repoBlock, repoHeader, repoRow, SPEC_REPO } from '../render/pfs.js';
+import { noteJoined } from './joins.js';
 import { printList, rawJson, timeStyle } from './output.js';
 
 export const createRepo = (call: Call): Promise<void> => putRepo(call, { update: false });
@@ -58,6 +59,9 @@ export async function deleteRepo({ session, args, flags }: Call): Promise<void> 
     ...(name === undefined ? {} : { repo: { name } }),
     force: flags.bool('force'),
     all,
+    splitTransaction: flags.bool('split-txn'),
   });
   await client.unary(client.pfs.deleteRepo, request);
+  // In many steps it is done at once, whatever transaction is active.
+  if (!request.splitTransaction) await noteJoined(session);
 }

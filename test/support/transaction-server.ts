@@ -53,6 +53,12 @@ export class TransactionServer implements AsyncDisposable {
     const transactions = new Transactions({ ...stack, ...base, run });
     const pps = joiningPps(
       {
+        listPipeline: async (request, ctx) => {
+          const pipelineInfo = [];
+          for await (const info of pipelines.list(request, ctx)) pipelineInfo.push(info);
+          return { pipelineInfo };
+        },
+        deleteAll: async (_request, ctx) => (await pipelines.deleteAll(ctx), {}),
         createPipeline: async (request, ctx) => (await pipelines.create(request, ctx), {}),
         updateJobState: async (request, ctx) => (await pipelines.updateJobState(request, ctx), {}),
       },
