@@ -139,6 +139,24 @@ describe('golden bytes', () => {
     check('objects of the large tree', await keys(objects));
   });
 
+  it('headers and footers', async () => {
+    const { storage } = await openObjects();
+    const wide: RunOp[] = [
+      { op: 'edges', path: '/d', seq: 0, header: content(piece(1, 'p')), footer: EMPTY_CONTENT },
+      { op: 'split', path: '/d', seq: 1, files: [content(piece(6, 'p'))], inherits: true },
+    ];
+    const run = await writeRun(storage, wide, wait);
+    check('run with a header', (run as { inline: Buffer }).inline.toString('hex'));
+    const root = await storage.trees.apply(undefined, [run], { ...wait, ordinal: 9, mode: 'put' });
+    check('tree hash with a header', root.hash.toString('hex'));
+    const dir = (await storage.trees.lookup(root, '/d', wait)) as DirNode;
+    check('node of a directory with a header', encodeNode(dir).toString('hex'));
+    const file = await storage.trees.lookup(root, '/d/0000000000000000', wait);
+    check('node of a file with a header', encodeNode(file as never).toString('hex'));
+    const known = golden['node of a file with a header'] ?? '';
+    expect(decodeNode(Buffer.from(known, 'hex'))).toEqual(file);
+  });
+
   it('sorted map', async () => {
     const { storage, objects } = await openObjects();
     const entries = Array.from({ length: 3000 }, (_unused, n) => ({

@@ -28,8 +28,18 @@ export class OpLog {
 
   /** Adds a change. Await what comes back, if anything, before the next one. */
   add(op: NewOp): void | Promise<void> {
+    return this.addAt(this.reserve(), op);
+  }
+
+  /** A place in the order for a change that is complete only later. It may stay empty. */
+  reserve(): number {
     const seq = this.#seq;
     this.#seq += 1;
+    return seq;
+  }
+
+  /** Adds a change at a place that was reserved. */
+  addAt(seq: number, op: NewOp): void | Promise<void> {
     return this.#run.add({ ...op, seq } as RunOp);
   }
 

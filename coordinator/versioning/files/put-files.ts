@@ -6,7 +6,8 @@
  * P2 Changes take effect in stream order.
  * P3 Repeating a request id registers nothing twice.
  */
-import { invalidInput, unimplemented } from '../../../core/errors.js';
+import { invalidInput } from '../../../core/errors.js';
+import { EMPTY_CONTENT } from '../../../storage/index.js';
 import type { ContentWriter, FileSink, RunRef, Storage } from '../../../storage/index.js';
 import { canonicalPath, isGlob, writablePath } from '../../../storage/glob.js';
 import type { FileContent, Wait } from '../../../storage/types.js';
@@ -18,6 +19,7 @@ import { JsonSplitter } from './json-splitter.js';
 import { LineSplitter, type Splitter } from './line-splitter.js';
 import { OpLog } from './op-log.js';
 import { RecordGrouper, type GroupLimits } from './record-grouper.js';
+import { SqlSplitter } from './sql-splitter.js';
 import { readUrl } from './url-source.js';
 
 /** How a put is cut into files. */
@@ -261,21 +263,36 @@ class PutStream {
   async #split(path: string, item: PutItem): Promise<Current> {
     if (item.overwriteIndex === 0) await this.#log.add({ op: 'delete', path });
     let files: FileContent[] = [];
+    const { headerRecords, delimiter } = item.split;
+    const inherits = headerRecords > 0 || delimiter === 'sql';
     const emit = (): void | Promise<void> => {
       const gathered = files;
       files = [];
-      return this.#log.add({ op: 'split', path, files: gathered });
+      const split = { op: 'split', path, files: gathered } as const;
+      return this.#log.add(inherits ? { ...split, inherits } : split);
     };
-    const grouper = new RecordGrouper(this.#writer, item.split, (content) => {
+    const onFile = (content: FileContent): void | Promise<void> => {
       files.push(content);
       return files.length >= SPLIT_FILES ? emit() : undefined;
-    });
-    const splitter: Splitter = splitterFor(item.split, grouper);
+    };
+    const grouper = new RecordGrouper(this.#writer, item.split, onFile, headerRecords);
+    const splitter = splitterFor(item.split, grouper, this.#writer);
+    // A footer is known last, yet it belongs to the directory before its files do.
+    const place = inherits ? this.#log.reserve() : 0;
     return {
       write: (bytes) => splitter.write(bytes),
       end: async () => {
         await splitter.end();
         if (files.length > 0) await emit();
+        const header = await grouper.header();
+        if (!header) return;
+        const footer = splitter instanceof SqlSplitter ? await splitter.footer() : undefined;
+        await this.#log.addAt(place, {
+          op: 'edges',
+          path,
+          header,
+          footer: footer ?? EMPTY_CONTENT,
+        });
       },
     };
   }
@@ -289,14 +306,18 @@ interface Current {
 const NO_BYTES = Buffer.alloc(0);
 const IGNORE: Current = { write: () => undefined, end: () => Promise.resolve() };
 
-function splitterFor(split: SplitOptions, files: RecordGrouper): Splitter {
-  if (split.delimiter === 'line') return new LineSplitter(files);
-  if (split.delimiter === 'json') return new JsonSplitter(files);
-  if (split.delimiter === 'csv') return new CsvSplitter(files);
-  throw unimplemented(
-    `splitting by ${split.delimiter} is not built yet in this version of Tusk: split by line, or ` +
-      'split the file before putting it',
-  );
+function splitterFor(split: SplitOptions, files: RecordGrouper, writer: ContentWriter): Splitter {
+  switch (split.delimiter) {
+    case 'json':
+      return new JsonSplitter(files);
+    case 'csv':
+      return new CsvSplitter(files);
+    case 'sql':
+      return new SqlSplitter(files, writer);
+    case 'line':
+    case 'none':
+      return new LineSplitter(files);
+  }
 }
 
 function checkSplit(split: SplitOptions): void {
@@ -310,11 +331,6 @@ function checkSplit(split: SplitOptions): void {
   if (datums < 0 || bytes < 0 || headerRecords < 0) {
     throw invalidInput(
       'target_file_datums, target_file_bytes, header_records must not be negative',
-    );
-  }
-  if (headerRecords > 0) {
-    throw unimplemented(
-      'header_records is not built yet in this version of Tusk: put the file without a header',
     );
   }
 }

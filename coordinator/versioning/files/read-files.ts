@@ -4,7 +4,7 @@
  */
 import { notFound } from '../../../core/errors.js';
 import { canonicalPath, compileGlob, isGlob } from '../../../storage/glob.js';
-import type { FileContent, TreeNode, Wait } from '../../../storage/types.js';
+import type { FileContent, FileNode, TreeNode, Wait } from '../../../storage/types.js';
 import { isOutputCommit, type CommitRecord } from '../model.js';
 import type { CommitRef } from '../refs.js';
 import type { FilesDeps } from './put-files.js';
@@ -150,9 +150,9 @@ export async function* getFile(
   wait: Wait,
 ): AsyncGenerator<Buffer> {
   const opened = await openCommit(deps, request.file.commit, wait);
-  const first = filesOf(deps, opened, request.file.path, wait);
+  const parts = contentsOf(filesOf(deps, opened, request.file.path, wait));
   if (request.offset === 0 && request.size === 0) {
-    for await (const item of deps.storage.passing.readMany(first, wait)) {
+    for await (const item of deps.storage.passing.readMany(parts, wait)) {
       if (item.bytes) yield item.bytes;
       else if (item.chunks) yield* item.chunks;
     }
@@ -160,7 +160,7 @@ export async function* getFile(
   }
   const end = request.size === 0 ? Infinity : request.offset + request.size;
   let at = 0;
-  for await (const { content } of first) {
+  for await (const { content } of parts) {
     const from = Math.max(request.offset - at, 0);
     const length = Math.min(end - at, content.size) - from;
     if (length > 0) {
@@ -171,18 +171,43 @@ export async function* getFile(
   }
 }
 
+interface FoundFile {
+  readonly path: string;
+  readonly node: FileNode;
+}
+
+/**
+ * What of the files is sent: neighbours in a directory that has a header share one header and one
+ * footer. The first of them tells whether there are any.
+ */
+async function* contentsOf(
+  files: AsyncIterable<FoundFile>,
+): AsyncGenerator<{ key: string; content: FileContent }> {
+  let dir: { readonly path: string; readonly edges: FileNode['edges'] } | undefined;
+  for await (const { path: key, node } of files) {
+    const path = key.slice(0, key.lastIndexOf('/'));
+    if (dir?.path !== path) {
+      if (dir?.edges) yield { key, content: dir.edges.footer };
+      dir = { path, edges: node.edges };
+      if (dir.edges) yield { key, content: dir.edges.header };
+    }
+    yield { key, content: node.edges?.body ?? node };
+  }
+  if (dir?.edges) yield { key: dir.path, content: dir.edges.footer };
+}
+
 /** The files that a get names, in tree order. Throws when there is nothing to get. */
 async function* filesOf(
   deps: FilesDeps,
   { commit, root, output }: OpenedCommit,
   path: string,
   wait: Wait,
-): AsyncGenerator<{ key: string; content: FileContent }> {
+): AsyncGenerator<FoundFile> {
   const { trees } = deps.storage;
   if (!isGlob(path)) {
     const canonical = canonicalPath(path);
     const node = await trees.lookup(root, canonical, wait);
-    if (node?.type === 'file') yield { key: canonical, content: node };
+    if (node?.type === 'file') yield { path: canonical, node };
     else if (output || commit.kind === 'empty') throw fileNotFound(path, commit);
     else if (!node) throw notFound(`file "${shown(canonical)}" not found`, { fields: { path } });
     return;
@@ -190,7 +215,7 @@ async function* filesOf(
   let matches = 0;
   for await (const match of trees.glob(root, compileGlob(path).pattern, wait)) {
     matches += 1;
-    if (match.node.type === 'file') yield { key: match.path, content: match.node };
+    if (match.node.type === 'file') yield { path: match.path, node: match.node };
   }
   if (matches === 0) throw fileNotFound(path, commit);
 }

@@ -12,6 +12,7 @@ import { CsvSplitter } from './csv-splitter.js';
 import { JsonSplitter } from './json-splitter.js';
 import { LineSplitter, type Splitter } from './line-splitter.js';
 import { RecordGrouper } from './record-grouper.js';
+import { SqlSplitter } from './sql-splitter.js';
 
 let base = '';
 let storage: Storage;
@@ -51,6 +52,34 @@ async function split(
     texts.push(Buffer.concat(bytes).toString());
   }
   return texts;
+}
+
+async function textOf(content: FileContent | undefined): Promise<string | undefined> {
+  if (!content) return undefined;
+  const bytes: Buffer[] = [];
+  for await (const part of storage.read(content, wait)) bytes.push(part);
+  return Buffer.concat(bytes).toString();
+}
+
+/** As split, with header and footer. */
+async function splitAround(
+  kind: Kind | 'sql',
+  parts: readonly Buffer[],
+  records: number,
+): Promise<{ header?: string | undefined; files: string[]; footer?: string | undefined }> {
+  const writer = storage.newWriter(wait);
+  const files: FileContent[] = [];
+  const limits = { datums: 0, bytes: 0 };
+  const grouper = new RecordGrouper(writer, limits, (file) => void files.push(file), records);
+  const splitter = kind === 'sql' ? new SqlSplitter(grouper, writer) : new kind(grouper);
+  for (const part of parts) await splitter.write(part);
+  await splitter.end();
+  const header = await grouper.header();
+  const footer = splitter instanceof SqlSplitter ? await splitter.footer() : undefined;
+  await writer.flush(wait);
+  const texts: string[] = [];
+  for (const file of files) texts.push((await textOf(file)) ?? '');
+  return { header: await textOf(header), files: texts, footer: await textOf(footer) };
 }
 
 const text = (value: string): Buffer[] => [Buffer.from(value)];
@@ -166,5 +195,75 @@ describe('CSV rows', () => {
   it('says where a quote is wrong', async () => {
     const failure = await split(CsvSplitter, text('a"b\n')).catch((e: unknown) => e);
     expect(messageOf(failure)).toBe('parse error on line 1, column 2: bare " in non-quoted-field');
+  });
+});
+
+describe('headers', () => {
+  it('are the first records, fewer when the input ends', async () => {
+    expect(await splitAround(LineSplitter, text('h1\nh2\na\nb'), 2)).toMatchObject({
+      header: 'h1\nh2\n',
+      files: ['a\n', 'b'],
+    });
+    expect(await splitAround(LineSplitter, text('h1\nh2'), 3)).toMatchObject({
+      header: 'h1\nh2',
+      files: [],
+    });
+    const empty = await splitAround(LineSplitter, [], 3);
+    expect(empty).toMatchObject({ header: undefined, files: [] });
+    expect(await splitAround(CsvSplitter, text('a,b\r\n1,"2"\r\n'), 1)).toMatchObject({
+      header: 'a,b\n',
+      files: ['1,2\n'],
+    });
+    expect(await splitAround(JsonSplitter, text('[1, 2] {"a": 1}\n3 '), 1)).toMatchObject({
+      header: '[1, 2]',
+      files: ['{"a": 1}', '3'],
+    });
+  });
+
+  it('do not depend on how the input is cut', async () => {
+    const value = 'head,er\n1,2\n3,"4\n5"\n6,7';
+    const expected = await splitAround(CsvSplitter, text(value), 1);
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat({ max: 30 }), { maxLength: 5 }), async (at) => {
+        expect(await splitAround(CsvSplitter, cut(value, at), 1)).toEqual(expected);
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe('dumps of tables', () => {
+  const head = '--\n-- PostgreSQL database dump\n--\n\nCOPY public.cars (name, mpg) FROM stdin;\n';
+  const foot = '\\.\n\n--\n-- complete\n';
+
+  it('give header, rows and footer, however they arrive', async () => {
+    const expected = { header: head, files: ['Tesla\t1\n', 'Ford\t2\n'], footer: foot };
+    const value = `${head}Tesla\t1\nFord\t2\r\n${foot}`;
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat({ max: 200 }), { maxLength: 6 }), async (at) => {
+        expect(await splitAround('sql', cut(value, at), 0)).toEqual(expected);
+      }),
+      { numRuns: 50 },
+    );
+    expect(await splitAround('sql', text(value), 1)).toEqual({
+      header: `${head}Tesla\t1\n`,
+      files: ['Ford\t2\n'],
+      footer: foot,
+    });
+    const bare = await splitAround('sql', text(`${head}Tesla\t1\n\\.`), 0);
+    expect(bare).toEqual({ header: head, files: ['Tesla\t1\n'], footer: '\\.' });
+  });
+
+  it('must be whole', async () => {
+    const failing = (value: string): Promise<string> =>
+      splitAround('sql', text(value), 0).then(
+        () => 'no error',
+        (error: unknown) => messageOf(error),
+      );
+    expect(await failing('')).toBe('invalid header - missing row inserts');
+    expect(await failing('-- nothing\nSELECT 1;\n')).toBe('invalid header - missing row inserts');
+    expect(await failing(head)).toBe('invalid pgdump - missing footer');
+    expect(await failing(`${head}Tesla\t1\n`)).toBe('invalid pgdump - missing footer');
+    expect(await failing(`${head}Tesla\t1`)).toBe('invalid pgdump - missing footer');
   });
 });
