@@ -168,4 +168,14 @@ describe('reading ahead', () => {
     expect(texts[20]).toBe('text of f20');
     expect(texts.at(-1)).toBeUndefined();
   });
+
+  it('takes a stall now and then for nothing, and measures a slow disk again after a while', () => {
+    const pace = new Pace();
+    for (let i = 0; i < 10_000; i += 1) pace.measured(i % 50 === 0 ? 80 : 0.03);
+    expect(pace.slow).toBe(false);
+    for (let i = 0; i < 100 && !pace.slow; i += 1) pace.measured(2);
+    expect(pace.slow).toBe(true);
+    for (let i = 0; i < 1_000 && pace.slow; i += 1) pace.ahead();
+    expect(pace.slow).toBe(false);
+  });
 });

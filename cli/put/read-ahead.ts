@@ -13,20 +13,32 @@ export const SMALL_BYTES = 512 * 1024;
 /** A mean above this counts as slow. */
 const SLOW_MS = 1;
 /** How much a new measurement moves the mean. */
-const WEIGHT = 1 / 16;
+const WEIGHT = 1 / 32;
+/** One long wait may also mean that other programs had the processor. */
+const MEASURED_MAX_MS = 5;
+/** A disk counts as slow for this many files; then it is measured again. */
+const SLOW_FILES = 512;
 
-/** How long reading a small file takes. Once slow, a disk stays slow for the rest of the call. */
+/** How long reading a small file takes. */
 export class Pace {
   #meanMs = 0;
-  #slow = false;
+  #slowFor = 0;
 
   get slow(): boolean {
-    return this.#slow;
+    return this.#slowFor > 0;
   }
 
+  /** A file was read by waiting for it. */
   measured(ms: number): void {
-    this.#meanMs += (ms - this.#meanMs) * WEIGHT;
-    if (this.#meanMs > SLOW_MS) this.#slow = true;
+    this.#meanMs += (Math.min(ms, MEASURED_MAX_MS) - this.#meanMs) * WEIGHT;
+    if (this.#meanMs <= SLOW_MS) return;
+    this.#meanMs = 0;
+    this.#slowFor = SLOW_FILES;
+  }
+
+  /** A file is read ahead, unmeasured. */
+  ahead(): void {
+    this.#slowFor -= 1;
   }
 }
 
@@ -57,7 +69,10 @@ export function* readAhead(
       if (next.done) ended = true;
       else {
         const file = next.value;
-        queue.push({ file, content: how.pace.slow ? prepare(file, how.frames) : undefined });
+        if (how.pace.slow) {
+          how.pace.ahead();
+          queue.push({ file, content: prepare(file, how.frames) });
+        } else queue.push({ file, content: undefined });
       }
     }
     const first = queue.shift();
