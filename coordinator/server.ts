@@ -91,8 +91,8 @@ async function bind(server: Server, listen: string): Promise<number> {
 function loadProtos(): ReturnType<typeof loadSync> {
   const dir = join(dirname(fileURLToPath(import.meta.url)), '..', 'proto');
   const files = readdirSync(dir).filter((name) => name.endsWith('.proto'));
-  return loadSync(
-    [...files.map((name) => join(dir, name)), healthProto],
-    { includeDirs: [dir], keepCase: true },
-  );
+  return loadSync([...files.map((name) => join(dir, name)), healthProto], {
+    includeDirs: [dir],
+    keepCase: true,
+  });
 }
