@@ -243,6 +243,8 @@ function coordinatorPart(
     readyFile,
   };
   writeFileSync(configFile, `${JSON.stringify(config, null, 2)}\n`);
+  // What an earlier coordinator told is not true any more.
+  rmSync(readyFile, { force: true });
   return {
     ...base,
     command: process.execPath,

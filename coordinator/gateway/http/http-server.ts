@@ -136,11 +136,10 @@ function discardRest(request: IncomingMessage): void {
 /** Only bugs and weather are loud; what a client did wrong is its own business. */
 function logFailure(name: string, failure: { log: Log; error: unknown; durationMs: number }): void {
   const { log, error, durationMs } = failure;
-  const answer = (error as { status?: number }).status;
+  const answer = (error as { status?: number }).status ?? 500;
   const errorCode = codeOf(error);
   const fields = { errorCode, durationMs, err: error };
-  if (answer !== undefined && answer < 500)
-    log.debug({ ...fields, status: answer }, `${name} refused`);
+  if (answer < 500 || answer === 501) log.debug({ ...fields, status: answer }, `${name} refused`);
   else if (errorCode === 'INTERNAL' || errorCode === 'CORRUPT_DATA') {
     log.error(fields, `${name} failed`);
   } else if (errorCode === 'UNAVAILABLE' || errorCode === 'NO_SPACE') {
