@@ -90,18 +90,86 @@ export async function discardRest<T>(call: Readable<T>): Promise<void> {
   }
 }
 
+/** Messages and bytes of one call that may be on their way to the socket. */
+const SENDING_MAX = 128;
+const SENDING_BYTES_MAX = 4 * 1024 * 1024;
+/** What a message that is not bytes counts for. */
+const MESSAGE_BYTES = 512;
+
 /** Writes every item, waiting for the client to keep up; ends the call when the source ends (S2). */
 export async function sendStream<T>(
   call: ServerWritableStream<unknown, T> | ServerDuplexStream<unknown, T>,
   items: AsyncIterable<T>,
   options: { readonly signal: AbortSignal },
 ): Promise<void> {
+  const sender = new Sender(call, options.signal);
   for await (const item of items) {
     options.signal.throwIfAborted();
-    if (!call.write(item)) await drained(call, options.signal);
+    const room = sender.send(item);
+    if (room) await room;
   }
   options.signal.throwIfAborted();
   call.end();
+}
+
+/** The object behind a call that frames messages and hands them to HTTP/2. */
+interface MessageSink<T> {
+  sendMessage(message: T, done: () => void): void;
+}
+
+/**
+ * Sends messages without waiting for the socket after each: `call.write` does, and then every entry
+ * of a listing is a system call of its own (measured: half of the time of a listing). Leans on a
+ * private field of grpc-js 1.14; where it is missing, `call.write` serves.
+ */
+class Sender<T> {
+  readonly #call: ServerWritableStream<unknown, T> | ServerDuplexStream<unknown, T>;
+  readonly #signal: AbortSignal;
+  readonly #sink: MessageSink<T> | undefined;
+  #messages = 0;
+  #bytes = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(
+    call: ServerWritableStream<unknown, T> | ServerDuplexStream<unknown, T>,
+    signal: AbortSignal,
+  ) {
+    this.#call = call;
+    this.#signal = signal;
+    const { call: sink } = call as unknown as { readonly call?: Partial<MessageSink<T>> };
+    this.#sink = typeof sink?.sendMessage === 'function' ? (sink as MessageSink<T>) : undefined;
+  }
+
+  /** Sends a message; a promise when the caller must wait before the next one. */
+  send(item: T): Promise<void> | undefined {
+    if (!this.#sink) return this.#call.write(item) ? undefined : drained(this.#call, this.#signal);
+    const bytes = Buffer.isBuffer(item) ? item.length : MESSAGE_BYTES;
+    this.#messages += 1;
+    this.#bytes += bytes;
+    this.#sink.sendMessage(item, () => {
+      this.#messages -= 1;
+      this.#bytes -= bytes;
+      if (this.#hasRoom()) this.#wake?.();
+    });
+    return this.#hasRoom() ? undefined : this.#room();
+  }
+
+  #hasRoom(): boolean {
+    return this.#messages < SENDING_MAX && this.#bytes < SENDING_BYTES_MAX;
+  }
+
+  /** A call that was cancelled never reports its messages as sent; the signal ends the wait. */
+  async #room(): Promise<void> {
+    this.#signal.throwIfAborted();
+    await new Promise<void>((resolve, reject) => {
+      const stop = addAbortListener(this.#signal, () => reject(this.#signal.reason as Error));
+      this.#wake = () => {
+        this.#wake = undefined;
+        stop();
+        resolve();
+      };
+    });
+  }
 }
 
 async function drained(
