@@ -5,9 +5,11 @@ import { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
+  CopyObjectCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
+  HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectVersionsCommand,
   ListPartsCommand,
@@ -335,5 +337,25 @@ describe('branches with commits under way', () => {
     expect(await refusal(gateway.put(`${repo}-out`, 'x'))).toEqual(['WriteToOutputBranch', 400]);
     const remove = s3.send(new DeleteObjectCommand({ Bucket: `${repo}-out`, Key: 'x' }));
     expect(await refusal(remove)).toEqual(['WriteToOutputBranch', 400]);
+  });
+});
+
+describe('files with headers', () => {
+  it('are read and copied whole', async () => {
+    const Bucket = await gateway.bucket();
+    const split = ['put', 'file', `${repoOf(Bucket)}@master:t`, '--split', 'line'];
+    const input = 'head\none\ntwo\n';
+    await gateway.stack.tusk([...split, '--header-records', '1', '-f', '-'], { input });
+    const keys = await gateway.keys(Bucket);
+    expect(keys).toHaveLength(2);
+    expect(await gateway.get(Bucket, keys[1] ?? '')).toBe('head\ntwo\n');
+    expect(await gateway.get(Bucket, keys[1] ?? '', { Range: 'bytes=3-6' })).toBe('d\ntw');
+    const CopySource = `${Bucket}/${keys[1]}`;
+    const copy = await s3.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource }));
+    const whole = { Bucket, Key: 'whole', Body: 'head\ntwo\n' };
+    const { ETag } = await s3.send(new PutObjectCommand(whole));
+    expect(await gateway.get(Bucket, 'copy')).toBe('head\ntwo\n');
+    expect((await s3.send(new HeadObjectCommand({ Bucket, Key: 'copy' }))).ETag).toBe(ETag);
+    expect(copy.CopyObjectResult?.ETag).toBeDefined();
   });
 });

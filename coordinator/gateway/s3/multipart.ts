@@ -22,7 +22,7 @@ import {
   type CopySource,
 } from './s3-request.js';
 import { invalidArgument, invalidRequest, malformedXml, S3Error, toS3Error } from './s3-error.js';
-import { etagOf } from './stored-object.js';
+import { contentToCopy, etagOf, type StoredObject } from './stored-object.js';
 import type { StoredPart, UploadRecord, UploadStore } from './upload-store.js';
 import { applyChange, storeBytes } from './write-objects.js';
 import {
@@ -91,7 +91,7 @@ async function copyPart(
   const { exchange, bucket } = request;
   const { view, object } = await openSource(deps, request, part.source);
   const range = exchange.request.headers['x-amz-copy-source-range'];
-  const content = await partOf(deps, request, object.content, range);
+  const content = await partOf(deps, request, object, range);
   const etag = etagOf(content);
   const { id, number } = part;
   const at = await deps.uploads.addPart(bucket, id, { number, etag, content }, exchange);
@@ -103,10 +103,11 @@ async function copyPart(
 async function partOf(
   deps: MultipartDeps,
   { exchange }: BucketRequest,
-  content: FileContent,
+  object: StoredObject,
   range: string | string[] | undefined,
 ): Promise<FileContent> {
-  if (typeof range !== 'string') return content;
+  const { content } = object;
+  if (typeof range !== 'string') return contentToCopy(deps, object, exchange);
   const asked = /^bytes=\d+-\d+$/.test(range) ? parseRange(range, content.size) : undefined;
   if (!asked || asked === 'unsatisfiable') {
     throw invalidArgument(
@@ -115,7 +116,7 @@ async function partOf(
       'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy',
     );
   }
-  if (asked.length === content.size) return content;
+  if (asked.length === content.size) return contentToCopy(deps, object, exchange);
   const { signal } = exchange;
   return storeBytes(deps.storage, deps.storage.read(content, { signal, ...asked }), exchange);
 }

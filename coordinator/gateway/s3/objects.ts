@@ -27,6 +27,7 @@ import {
   toS3Error,
 } from './s3-error.js';
 import {
+  contentToCopy,
   etagOf,
   findObject,
   needObject,
@@ -185,10 +186,11 @@ export async function copyObject(
   let commit = view.commit?.id ?? '';
   // Setting metadata, of which there is none, changes nothing.
   if (!onItself) {
+    const content = await contentToCopy(deps, object, exchange);
     const op: NewOp =
       readPath(source.key)?.marker === true
         ? { op: 'mkdir', path: at.path }
-        : { op: 'set', path: at.path, content: object.content };
+        : { op: 'set', path: at.path, content };
     const change = { bucket, ops: [op], requestId: exchange.requestId, signal: exchange.signal };
     const guard = guardOf(deps, request, at);
     ({ commit } = await applyChange(deps, { ...change, guard }));

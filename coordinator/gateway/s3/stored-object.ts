@@ -1,5 +1,5 @@
 /** An object as S3 shows it: a file of a commit with the headers that describe it. */
-import type { FileContent, TreeNode, Wait } from '../../../storage/types.js';
+import type { FileContent, FileNode, TreeNode, Wait } from '../../../storage/types.js';
 import { EMPTY_CONTENT } from '../../../storage/index.js';
 import type { CommitRecord } from '../../versioning/model.js';
 import { contentTypeOf } from '../http/content-type.js';
@@ -10,7 +10,7 @@ import { noSuchKey } from './s3-error.js';
 
 export interface StoredObject {
   readonly key: string;
-  readonly content: FileContent;
+  readonly content: FileContent | FileNode;
   readonly etag: string;
   readonly modifiedMs: number;
   readonly contentType: string;
@@ -75,6 +75,20 @@ export async function needObject(
   const object = await findObject(deps, view, key, wait);
   if (!object) throw noSuchKey(key);
   return object;
+}
+
+/**
+ * The content as something of its own. A file that shows its directory's header and footer is joined
+ * with them, so that the copy is what one upload of the same bytes would be.
+ */
+export async function contentToCopy(
+  deps: GatewayDeps,
+  { content }: StoredObject,
+  wait: Wait,
+): Promise<FileContent> {
+  const { edges } = content as Partial<FileNode>;
+  if (!edges) return content;
+  return deps.storage.canonical([edges.header, edges.body, edges.footer], wait);
 }
 
 /** Headers that go with an object and with the answer to writing it. */
