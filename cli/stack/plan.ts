@@ -1,5 +1,5 @@
 /** What `tusk up` runs: checked settings, and the programs made from them. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { entryPath } from '../../core/entry.js';
@@ -12,6 +12,7 @@ import { claimPort, freePort } from './ports.js';
 import { doorSettings, doorWishes, openDoors, type DoorWish } from './side-doors.js';
 import { natsGreets, until, untilJoined } from './ready.js';
 import { dataDirOf } from './stack-file.js';
+import { makeDir } from './make-dir.js';
 
 export interface StackSettings {
   readonly dataDir: string;
@@ -125,7 +126,7 @@ const FOLDERS = ['etcd', 'nats', 'coordinator', 'worker', 'logs', 'objects'];
 /** Data directories; refuses a store other than the one the data was written with. */
 function prepareDirs({ dataDir, store }: StackSettings): void {
   try {
-    for (const name of FOLDERS) mkdirSync(join(dataDir, name), { recursive: true, mode: 0o700 });
+    for (const name of FOLDERS) makeDir(join(dataDir, name), 0o700);
     const known = existsSync(storeFile(dataDir)) && readFileSync(storeFile(dataDir), 'utf8').trim();
     if (known && known !== store) {
       throw invalidInput(

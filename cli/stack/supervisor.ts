@@ -4,7 +4,7 @@
  * U1  stack.json always names the processes that run, so that whoever comes next can stop them.
  * U2  One supervisor per data directory: an exclusive lock file holds its pid.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../core/clock.js';
 import { stateConflict } from '../../core/errors.js';
@@ -12,6 +12,7 @@ import { addAbortListener } from '../../core/signals.js';
 import { Part } from './part.js';
 import { dataDirError, type StackPlan } from './plan.js';
 import { birthOf, isAlive, readStack, removeStack, writeStack } from './stack-file.js';
+import { makeDir } from './make-dir.js';
 
 export interface SupervisorDeps {
   readonly clock: Clock;
@@ -97,7 +98,7 @@ export function lockDataDir(dataDir: string, program: string): () => void {
   const file = join(dataDir, 'stack.lock');
   for (let attempt = 0; ; attempt += 1) {
     try {
-      mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+      makeDir(dataDir, 0o700);
       const fd = openSync(file, 'wx');
       writeSync(fd, `${process.pid} ${birthOf(process.pid)}\n`);
       closeSync(fd);

@@ -1,6 +1,6 @@
 /** tusk up: starts a stack here, or in the background with --detach. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError, messageOf, unavailable } from '../../core/errors.js';
 import { addAbortListener } from '../../core/signals.js';
@@ -16,6 +16,7 @@ import {
 import { doorFlags, doorsText } from './side-doors.js';
 import { stopLeftovers } from './stop.js';
 import { lockDataDir, Supervisor } from './supervisor.js';
+import { makeDir } from './make-dir.js';
 
 /** Set for the process that supervises in the background; it talks to its starter over IPC. */
 const CHILD_MARK = 'TUSK_STACK_CHILD';
@@ -135,7 +136,7 @@ async function inBackground(call: Call, settings: StackSettings): Promise<void> 
 
 function openLog({ dataDir }: StackSettings, log: string): number {
   try {
-    mkdirSync(join(dataDir, 'logs'), { recursive: true, mode: 0o700 });
+    makeDir(join(dataDir, 'logs'), 0o700);
     return openSync(log, 'a');
   } catch (error) {
     throw dataDirError(dataDir, error);
