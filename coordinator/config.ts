@@ -25,6 +25,8 @@ export interface CoordinatorConfig {
   readonly giveWay: readonly string[];
   /** The port in use is written here once the server answers (JSON). */
   readonly readyFile: string | undefined;
+  /** The directory of this machine that local:// urls may read; none: they are refused. */
+  readonly localSources: string | undefined;
 }
 
 export interface CoordinatorSecrets {
@@ -45,6 +47,7 @@ const KEYS = new Set([
   'httpListen',
   'giveWay',
   'readyFile',
+  'localSources',
 ]);
 
 /** Reads and checks a config file. Throws INVALID_INPUT naming the file and the setting. */
@@ -98,6 +101,7 @@ export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
     httpListen: address('httpListen'),
     giveWay: giveWayOf(settings['giveWay'], file),
     readyFile: optional('readyFile'),
+    localSources: optional('localSources'),
   });
 }
 

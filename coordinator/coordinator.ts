@@ -107,7 +107,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     const run = requestRunner({ versioning, pipelines });
     const transactions = new Transactions({ meta, versioning, clock, log, run });
     const parts = partChecks({ meta, storage, queue, config });
-    const files = pfsFileHandlers({ storage, versioning });
+    const files = pfsFileHandlers({ storage, versioning, localSources: config.localSources });
     const server = stack.use(
       await openGrpcServer(
         [

@@ -4,11 +4,10 @@
  * depends on nothing before the last boundary, so old pieces are reused from the first boundary
  * that old and new cuts share.
  */
-import { readContent } from './content-reader.js';
+import { readContent, type ReadFrom } from './content-reader.js';
 import { Chunker } from './chunker.js';
 import { contentOf, EMPTY_CONTENT } from './content.js';
 import type { ContentWriter } from './content-writer.js';
-import type { ObjectStore } from './object-store.js';
 import { newSha256 } from '../core/sha256.js';
 import type { FileContent, Piece, Wait } from './types.js';
 
@@ -17,7 +16,7 @@ import type { FileContent, Piece, Wait } from './types.js';
  * go through `writer`, which the caller flushes.
  */
 export async function concatenate(
-  objects: ObjectStore,
+  from: ReadFrom,
   contents: readonly FileContent[],
   writer: ContentWriter,
   wait: Wait,
@@ -31,7 +30,7 @@ export async function concatenate(
       join.reuse(run.reuse);
       continue;
     }
-    for await (const bytes of readContent(objects, contentForReading(run.pieces), wait)) {
+    for await (const bytes of readContent(from, contentForReading(run.pieces), wait)) {
       await join.write(bytes);
     }
   }
@@ -54,7 +53,9 @@ function* readRuns(contents: readonly FileContent[]): Generator<Run> {
   for (const [index, content] of contents.entries()) {
     const lastFile = index === contents.length - 1;
     for (const [at, piece] of content.pieces.entries()) {
-      const tail = at === content.pieces.length - 1 && !lastFile;
+      // Where a linked file ends is no boundary either, not even in front of itself.
+      const linked = piece.location?.kind === 'x';
+      const tail = linked || (at === content.pieces.length - 1 && !lastFile);
       if (tail) {
         tails.push(piece);
         continue;

@@ -11,6 +11,8 @@ const LIST_MAGIC = 0x4c;
 const LIST_VERSION = 1;
 const CHUNK = 0x63;
 const PACK = 0x70;
+const LINK = 0x78;
+const CODES = { c: CHUNK, p: PACK, x: LINK } as const;
 
 type Place = Pick<PieceLocation, 'kind' | 'epoch' | 'digest'>;
 
@@ -53,7 +55,7 @@ export class PlaceTable {
   write(out: ByteWriter): void {
     out.varint(this.#places.length);
     for (const place of this.#places) {
-      out.u8(place.kind === 'c' ? CHUNK : PACK);
+      out.u8(CODES[place.kind]);
       out.varint(place.epoch);
       out.bytes(place.digest);
     }
@@ -66,8 +68,8 @@ export function readPlaces(reader: ByteReader): Place[] {
   const places: Place[] = [];
   for (let index = 0; index < count; index += 1) {
     const code = reader.u8();
-    if (code !== CHUNK && code !== PACK) throw damaged();
-    const kind = code === CHUNK ? 'c' : 'p';
+    if (code !== CHUNK && code !== PACK && code !== LINK) throw damaged();
+    const kind = code === CHUNK ? 'c' : code === PACK ? 'p' : 'x';
     places.push({ kind, epoch: reader.varint(), digest: reader.digest() });
   }
   return places;

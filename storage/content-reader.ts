@@ -9,12 +9,20 @@ import type { ChunkBuffers } from './chunk-buffers.js';
 import { PACKED_BYTES_MAX } from './content.js';
 import type { GetOptions, ObjectStore } from './object-store.js';
 import { orderedAhead, type AheadJob } from './ordered-ahead.js';
-import { keyOf } from './refs.js';
+import { keyOf, objectOf } from './refs.js';
+import type { Sources } from './sources.js';
 import type { FileContent, Piece, PieceLocation, Wait } from './types.js';
 
 export interface ReadOptions extends Wait {
   readonly offset?: number;
   readonly length?: number;
+}
+
+/** Where bytes come from. */
+export interface ReadFrom {
+  readonly objects: ObjectStore;
+  /** For linked pieces. */
+  readonly sources: Pick<Sources, 'read'>;
 }
 
 /** Where reads take their memory; the consumer is done with each buffer when it asks for the next. */
@@ -45,12 +53,12 @@ interface Slice {
 
 /** The bytes of a file (or of a range of it) in order. Buffers are at most one chunk (16 MiB). */
 export async function* readContent(
-  objects: ObjectStore,
+  from: ReadFrom,
   content: FileContent,
   options: ReadOptions & Memory,
 ): AsyncGenerator<Buffer> {
   const slices = slicesOf(content, options.offset ?? 0, options.length ?? Infinity);
-  const jobs = jobsOf({ objects, buffers: options.buffers }, slices);
+  const jobs = jobsOf({ ...from, buffers: options.buffers }, slices);
   for await (const group of orderedAhead(jobs, ahead(options.signal))) {
     yield* group.parts;
     group.release();
@@ -74,22 +82,21 @@ export interface ManyResult<T> extends ManyItem<T> {
  * request.
  */
 export async function* readMany<T>(
-  objects: ObjectStore,
+  from: ReadFrom,
   files: AsyncIterable<ManyItem<T>>,
   wait: Wait & Memory,
 ): AsyncGenerator<ManyResult<T>> {
-  const jobs = manyJobs({ objects, buffers: wait.buffers }, files);
+  const jobs = manyJobs({ ...from, buffers: wait.buffers }, files);
   for await (const group of orderedAhead(jobs, ahead(wait.signal))) {
     for (const item of group.parts) {
       if (item.bytes) yield item;
-      else yield { ...item, chunks: readContent(objects, item.content, wait) };
+      else yield { ...item, chunks: readContent(from, item.content, wait) };
     }
     group.release();
   }
 }
 
-interface Source {
-  readonly objects: ObjectStore;
+interface Source extends ReadFrom {
   readonly buffers: ChunkBuffers | undefined;
 }
 
@@ -103,7 +110,11 @@ function* slicesOf(content: FileContent, offset: number, length: number): Genera
   for (const piece of content.pieces) {
     const from = Math.max(offset, at);
     const to = Math.min(end, at + piece.size);
-    if (from < to) yield { piece, from: from - at, to: to - at };
+    // A linked piece is a whole file, of any size.
+    const step = piece.location?.kind === 'x' ? GROUP_BYTES : Infinity;
+    for (let start = from; start < to; start += step) {
+      yield { piece, from: start - at, to: Math.min(to, start + step) - at };
+    }
     at += piece.size;
     if (at >= end) return;
   }
@@ -185,6 +196,7 @@ function groupJob(source: Source, group: readonly Slice[]): AheadJob<Fetched<Buf
     return { bytes: 0, run: () => Promise.resolve({ parts: [], release: nothing }) };
   }
   const place = placeOf(first);
+  if (place.kind === 'x') return linkJob(source, first);
   const start = place.offset + first.from;
   const length = placeOf(last).offset + last.to - start;
   return {
@@ -208,11 +220,25 @@ function groupJob(source: Source, group: readonly Slice[]): AheadJob<Fetched<Buf
       const again = await read();
       const bad = firstBad(group, again);
       if (bad === undefined) return fetched(again);
+      const key = keyOf(objectOf(placeOf(bad)));
       throw corruptData(
-        `object ${keyOf(placeOf(bad))} in ${objects.place} is damaged: bytes at ` +
-          `${placeOf(bad).offset} do not match their hash`,
-        { fields: { key: keyOf(placeOf(bad)), piece: bad.piece.hash.toString('hex') } },
+        `object ${key} in ${objects.place} is damaged: bytes at ${placeOf(bad).offset} do not ` +
+          'match their hash',
+        { fields: { key, piece: bad.piece.hash.toString('hex') } },
       );
+    },
+  };
+}
+
+/** Bytes of a source: its ETag vouches for them, their hash is not known. */
+function linkJob({ sources }: Source, slice: Slice): AheadJob<Fetched<Buffer>> {
+  const offset = slice.from;
+  const length = slice.to - slice.from;
+  return {
+    bytes: length,
+    run: async (signal) => {
+      const bytes = await sources.read(placeOf(slice), { signal, offset, length });
+      return { parts: [bytes], release: nothing };
     },
   };
 }
@@ -229,7 +255,7 @@ async function getRange(
   place: PieceLocation,
   range: { signal: AbortSignal; start: number; length: number; into: Buffer | undefined },
 ): Promise<Buffer> {
-  const key = keyOf(place);
+  const key = keyOf(objectOf(place));
   const { signal, start: offset, length, into } = range;
   const bytes = await getExisting(objects, key, { signal, offset, length, into });
   if (bytes.length !== length) {

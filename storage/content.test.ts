@@ -9,7 +9,7 @@ import { codeOf, messageOf } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
 import { sha256 } from '../core/sha256.js';
 import { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Chunker, GEAR } from './chunker.js';
-import { keyOf, openStorage, type FileContent, type Storage } from './index.js';
+import { keyOf, objectOf, openStorage, type FileContent, type Storage } from './index.js';
 
 let base = '';
 let storage: Storage;
@@ -237,7 +237,7 @@ describe('reading', () => {
     const content = await put([goldenBytes(5000, 'damaged')]);
     const [piece] = content.pieces;
     if (!piece?.location) throw new Error('a small file has one piece with a location');
-    const key = keyOf(piece.location);
+    const key = keyOf(objectOf(piece.location));
     await storage.objects.delete([key], wait);
     const missing = await read(content).catch((error: unknown) => error);
     expect(codeOf(missing)).toBe('CORRUPT_DATA');

@@ -20,6 +20,7 @@ import {
   writeRun,
   type DirNode,
   type FileContent,
+  type FileNode,
   type Piece,
   type RunOp,
 } from './index.js';
@@ -153,6 +154,12 @@ describe('golden bytes', () => {
     check('node of a directory with a header', encodeNode(dir).toString('hex'));
     const file = await storage.trees.lookup(root, '/d/0000000000000000', wait);
     check('node of a file with a header', encodeNode(file as never).toString('hex'));
+    const hash = sha256('source');
+    const location = { kind: 'x', epoch: 2, digest: sha256('blob'), offset: 0 } as const;
+    const pieces = [{ hash, size: 7, location }];
+    const linked: FileNode = { type: 'file', changed: 9, size: 7, hash, pieces };
+    check('node of a linked file', encodeNode(linked).toString('hex'));
+    expect(decodeNode(encodeNode(linked))).toEqual(linked);
     const known = golden['node of a file with a header'] ?? '';
     expect(decodeNode(Buffer.from(known, 'hex'))).toEqual(file);
   });

@@ -13,12 +13,13 @@ import { sha256 } from '../core/sha256.js';
 import { concatenate } from './canonical.js';
 import { ChunkBuffers } from './chunk-buffers.js';
 import { getExisting, readContent, readMany } from './content-reader.js';
-import type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
+import type { ManyItem, ManyResult, ReadFrom, ReadOptions } from './content-reader.js';
 import { ContentWriter, UploadBudget, type WriterOptions } from './content-writer.js';
 import { DirStore } from './dir-store.js';
 import { ObjectCache } from './object-cache.js';
 import type { ObjectStore } from './object-store.js';
 import { keyOf, refFromText, refToText } from './refs.js';
+import { Sources } from './sources.js';
 import { openTreePool, type TreePool } from './tree-pool.js';
 import { Trees } from './trees.js';
 import type { FileContent, ObjectKind, ObjectRef, Wait } from './types.js';
@@ -28,9 +29,11 @@ export { contentOf, EMPTY_CONTENT, EMPTY_HASH, PACKED_BYTES_MAX } from './conten
 export type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
 export { ContentWriter, FileSink, type WriterOptions } from './content-writer.js';
 export type { ObjectInfo, ObjectStore } from './object-store.js';
+export type { SourceAddress, SourceObject, S3Source } from './s3-source.js';
+export { Sources, type SourcePlace } from './sources.js';
 export { canonicalPath, compileGlob, isGlob, writablePath, type Glob } from './glob.js';
 export { decodeNode, encodeNode } from './node-format.js';
-export { keyOf, refFromText, refToText } from './refs.js';
+export { keyOf, objectOf, refFromText, refToText } from './refs.js';
 export { readRun, runFromText, runObjects, runToText, RunWriter, writeRun } from './run.js';
 export { SortedMap, type MapChange, type MapEntry } from './sorted-map.js';
 export type {
@@ -103,17 +106,28 @@ export class Storage implements AsyncDisposable {
   readonly #uploads = new UploadBudget(UPLOAD_BYTES);
   readonly #buffers = new ChunkBuffers();
   readonly trees: Trees;
+  /** Files from s3 URLs, and those that stay where they are. */
+  readonly sources: Sources;
+  readonly #from: ReadFrom;
   #pool: TreePool | undefined;
 
   constructor(
     readonly objects: ObjectStore,
-    options: Pick<StorageOptions, 'epoch' | 'cacheBytes' | 'log' | 'clock'>,
+    options: Pick<StorageOptions, 'epoch' | 'cacheBytes' | 'log' | 'clock' | 's3'> & {
+      readonly url?: string;
+    },
   ) {
     this.epoch = options.epoch;
     this.log = options.log;
     this.clock = options.clock;
     this.#cache = new ObjectCache(options.cacheBytes ?? CACHE_BYTES);
     this.trees = new Trees(this);
+    this.sources = new Sources({
+      ...{ storeUrl: options.url, s3: options.s3, clock: this.clock, log: this.log },
+      putJson: (value, wait) => this.putJson(value, wait),
+      getBlob: (ref, wait) => this.#json(ref, wait),
+    });
+    this.#from = { objects, sources: this.sources };
   }
 
   /** From now on large trees are made in a thread; closed with the storage. */
@@ -165,8 +179,11 @@ export class Storage implements AsyncDisposable {
 
   /** The value stored by `putJson`. The caller knows its type. */
   async getJson<T>(refText: string, wait: Wait): Promise<T> {
-    const bytes = await this.getObject(refFromText(refText), wait);
-    return JSON.parse((await inflate(bytes)).toString()) as T;
+    return (await this.#json(refFromText(refText), wait)) as T;
+  }
+
+  async #json(ref: ObjectRef, wait: Wait): Promise<unknown> {
+    return JSON.parse((await inflate(await this.getObject(ref, wait))).toString()) as unknown;
   }
 
   newWriter(options: WriterOptions): ContentWriter {
@@ -180,12 +197,12 @@ export class Storage implements AsyncDisposable {
 
   /** The bytes of a file, or of a range, in order; several reads ahead; whole pieces verified. */
   read(content: FileContent, options: ReadOptions): AsyncIterable<Buffer> {
-    return readContent(this.objects, content, options);
+    return readContent(this.#from, content, options);
   }
 
   /** Many files in the order given; small neighbours of one pack come with one request. */
   readMany<T>(files: AsyncIterable<ManyItem<T>>, wait: Wait): AsyncIterable<ManyResult<T>> {
-    return readMany(this.objects, files, wait);
+    return readMany(this.#from, files, wait);
   }
 
   /**
@@ -194,9 +211,9 @@ export class Storage implements AsyncDisposable {
    */
   readonly passing = {
     read: (content: FileContent, options: ReadOptions): AsyncIterable<Buffer> =>
-      readContent(this.objects, content, { ...options, buffers: this.#buffers }),
+      readContent(this.#from, content, { ...options, buffers: this.#buffers }),
     readMany: <T>(files: AsyncIterable<ManyItem<T>>, wait: Wait): AsyncIterable<ManyResult<T>> =>
-      readMany(this.objects, files, { ...wait, buffers: this.#buffers }),
+      readMany(this.#from, files, { ...wait, buffers: this.#buffers }),
   };
 
   /**
@@ -208,7 +225,7 @@ export class Storage implements AsyncDisposable {
     wait: Wait & { readonly writer?: ContentWriter },
   ): Promise<FileContent> {
     const writer = wait.writer ?? this.newWriter({ signal: wait.signal });
-    const content = await concatenate(this.objects, contents, writer, wait);
+    const content = await concatenate(this.#from, contents, writer, wait);
     if (!wait.writer) {
       await writer.flush(wait);
       writer.abort();
@@ -218,6 +235,7 @@ export class Storage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool?.[Symbol.asyncDispose]();
+    this.sources[Symbol.dispose]();
     await this.objects[Symbol.asyncDispose]();
   }
 }

@@ -15,20 +15,18 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  S3Client,
+  type S3Client,
 } from '@aws-sdk/client-s3';
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../core/clock.js';
-import { codeOf, invalidInput, unavailable } from '../core/errors.js';
+import { codeOf, invalidInput } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { retry } from '../core/retry.js';
 import { Semaphore } from '../core/semaphore.js';
 import { sha256Hex } from '../core/sha256.js';
-import { addAbortListener, NEVER } from '../core/signals.js';
-import { bufferFor } from './object-store.js';
+import { NEVER } from '../core/signals.js';
 import type { GetOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.js';
+import { collect, newS3Client } from './s3-client.js';
 import { fromS3Error, type S3Place } from './s3-errors.js';
 import type { Wait } from './types.js';
 
@@ -45,9 +43,6 @@ const PARALLEL_PUTS = 32;
 const PARALLEL_GETS = 48;
 const PARALLEL_DELETES = 16;
 const SOCKETS = 96;
-/** A connection that says nothing for this long is given up (and the request tried again). */
-const SILENCE_MS = 20_000;
-const CONNECT_MS = 3_000;
 /** How long one operation is tried before its caller hears of it. */
 const RETRY_BUDGET_MS = 15_000;
 /** At start-up a wrong address should be told sooner. */
@@ -66,7 +61,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
   }
 }
 
-interface S3Config {
+export interface S3Config {
   readonly bucket: string;
   readonly prefix: string;
   readonly endpoint: string | undefined;
@@ -119,25 +114,7 @@ export class S3Store implements ObjectStore {
     this.place = `bucket ${config.bucket} at ${endpoint}`;
     this.#prefix = config.prefix;
     this.#options = options;
-    const agent = { keepAlive: true, maxSockets: SOCKETS, scheduling: 'fifo' as const };
-    this.#client = new S3Client({
-      region: config.region,
-      ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
-      ...(options.s3 === undefined ? {} : { credentials: options.s3 }),
-      forcePathStyle: config.pathStyle,
-      maxAttempts: 1,
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-      // Waiting for "100 Continue" costs a round trip per chunk.
-      expectContinueHeader: false,
-      requestHandler: {
-        httpAgent: new HttpAgent(agent),
-        httpsAgent: new HttpsAgent(agent),
-        connectionTimeout: CONNECT_MS,
-        socketTimeout: SILENCE_MS,
-        socketAcquisitionWarningTimeout: 600_000,
-      },
-    });
+    this.#client = newS3Client({ ...config, credentials: options.s3, sockets: SOCKETS });
   }
 
   async ensureBucket(wait: Wait): Promise<void> {
@@ -292,38 +269,6 @@ export class S3Store implements ObjectStore {
 function joined(bytes: Uint8Array | readonly Uint8Array[]): Uint8Array {
   if (bytes instanceof Uint8Array) return bytes;
   return bytes.length === 1 ? (bytes[0] as Uint8Array) : Buffer.concat(bytes);
-}
-
-/** Events instead of an iterator: a body comes in thousands of small parts. */
-async function collect(
-  body: Readable,
-  length: number | undefined,
-  options: GetOptions,
-): Promise<Buffer> {
-  const { signal } = options;
-  const stop = addAbortListener(signal, () => body.destroy(signal.reason as Error));
-  try {
-    const buffer = bufferFor(length ?? 0, options);
-    const extra: Buffer[] = [];
-    let at = 0;
-    await new Promise<void>((resolve, reject) => {
-      body.on('data', (part: Buffer) => {
-        if (at + part.length <= buffer.length) buffer.set(part, at);
-        else if (length === undefined) extra.push(part);
-        at += part.length;
-      });
-      body.once('end', resolve);
-      body.once('error', reject);
-      // A connection that breaks off may close without an error.
-      body.once('close', () => reject(unavailable('the object store broke off its answer')));
-    });
-    if (length !== undefined && at !== length) {
-      throw unavailable(`the object store sent ${at} of ${length} bytes`);
-    }
-    return length === undefined ? Buffer.concat(extra) : buffer;
-  } finally {
-    stop();
-  }
 }
 
 function isOutOfRange(error: unknown): boolean {

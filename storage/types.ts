@@ -24,17 +24,21 @@ export interface ObjectRef {
   readonly size: number;
 }
 
-/** Where a piece's bytes lie: a range of a chunk (whole) or of a pack. */
+/**
+ * Where a piece's bytes lie: a range of a chunk (whole) or of a pack, or (`x`) of an object that is
+ * not ours; then `digest` names the blob that describes the source (storage/sources.ts).
+ */
 export interface PieceLocation {
-  readonly kind: 'c' | 'p';
+  readonly kind: 'c' | 'p' | 'x';
   readonly epoch: number;
   readonly digest: Buffer;
   readonly offset: number;
 }
 
 /**
- * A run of a file's bytes. `hash` is sha256 of exactly these bytes. `location` is undefined only
- * between the write and the sealing of its pack: it is set once `ContentWriter.flush()` returned.
+ * A run of a file's bytes. `hash` is sha256 of exactly these bytes (of a linked piece: of what
+ * identifies its source). `location` is undefined only between the write and the sealing of its
+ * pack: it is set once `ContentWriter.flush()` returned.
  */
 export interface Piece {
   readonly hash: Buffer;

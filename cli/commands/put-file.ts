@@ -34,6 +34,7 @@ export async function putFile(call: Call): Promise<void> {
   if (flags.number('parallelism') < 1) throw invalidInput('--parallelism must be at least 1');
   const recursive = flags.bool('recursive');
   const sources = destinations(await sourceList(call), { path: ref.path, recursive });
+  if (options.link) checkLinks(sources);
   const client = await session.client();
   const progress = await progressFor(call, sources);
   const stream = new PutStream(client);
@@ -65,7 +66,13 @@ function putOptions({ flags }: Call): PutOptions {
     targetFileBytes: flags.number('target-file-bytes'),
     headerRecords: flags.number('header-records'),
     overwrite: flags.bool('overwrite'),
+    link: flags.bool('link'),
   };
+}
+
+function checkLinks(sources: readonly Source[]): void {
+  const other = sources.find(({ from }) => !from.startsWith('s3://'));
+  if (other) throw invalidInput(`--link takes s3:// urls only, got ${other.from}`);
 }
 
 /** The sources: lines of `-i`, else values of `-f`, which may hold commas when such a file exists. */

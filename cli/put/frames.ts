@@ -17,6 +17,7 @@ export interface PutOptions {
   readonly targetFileBytes: number;
   readonly headerRecords: number;
   readonly overwrite: boolean;
+  readonly link?: boolean;
 }
 
 /** A message with room for a value: read into `value`, then take `sealed(length)`. */
@@ -42,6 +43,7 @@ export class FrameMaker {
           targetFileDatums: options.targetFileDatums,
           targetFileBytes: options.targetFileBytes,
           headerRecords: options.headerRecords,
+          link: options.link ?? false,
           ...(options.overwrite ? { overwriteIndex: { index: 0 } } : {}),
         }),
       ).finish(),

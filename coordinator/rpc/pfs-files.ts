@@ -96,13 +96,14 @@ async function* putItems(requests: AsyncIterable<PutFileRequest>): AsyncGenerato
 const NO_SPLIT: SplitOptions = { delimiter: 'none', datums: 0, bytes: 0, headerRecords: 0 };
 
 function toPutItem(request: PutFileRequest): PutItem {
-  const { file, value, url, recursive, overwriteIndex } = request;
+  const { file, value, url, recursive, link, overwriteIndex } = request;
   if (!file) return { value, url: '', recursive: false, split: NO_SPLIT, delete: false };
   return {
     file: fileRef(file),
     value,
     url,
     recursive,
+    link,
     split: toSplit(request),
     delete: request.delete,
     ...(overwriteIndex === undefined ? {} : { overwriteIndex: overwriteIndex.index }),

@@ -596,6 +596,8 @@ export interface PutFileRequest {
    * `tusk-end-marker: 1`. It proves that the upload ended on purpose and was not cut off.
    */
   end: boolean;
+  /** Ours, with an s3 url: keep a reference (with its ETag) instead of the bytes. */
+  link: boolean;
 }
 
 /** Kept for old clients. */
@@ -5252,6 +5254,7 @@ function createBasePutFileRequest(): PutFileRequest {
     headerRecords: 0,
     delete: false,
     end: false,
+    link: false,
   };
 }
 
@@ -5289,6 +5292,9 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
     }
     if (message.end !== false) {
       writer.uint32(8000).bool(message.end);
+    }
+    if (message.link !== false) {
+      writer.uint32(8008).bool(message.link);
     }
     return writer;
   },
@@ -5394,6 +5400,14 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
             message.end = reader.bool();
             continue;
           }
+          case 1001: {
+            if (tag !== 8008) {
+              break;
+            }
+
+            message.link = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5435,6 +5449,7 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
         : 0,
       delete: isSet(object.delete) ? globalThis.Boolean(object.delete) : false,
       end: isSet(object.end) ? globalThis.Boolean(object.end) : false,
+      link: isSet(object.link) ? globalThis.Boolean(object.link) : false,
     };
   },
 
@@ -5473,6 +5488,9 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
     if (message.end !== false) {
       obj.end = message.end;
     }
+    if (message.link !== false) {
+      obj.link = message.link;
+    }
     return obj;
   },
 
@@ -5494,6 +5512,7 @@ export const PutFileRequest: MessageFns<PutFileRequest> = {
     message.headerRecords = object.headerRecords ?? 0;
     message.delete = object.delete ?? false;
     message.end = object.end ?? false;
+    message.link = object.link ?? false;
     return message;
   },
 };

@@ -154,7 +154,7 @@ describe('headers of splits', () => {
     const dump = `--\nCOPY cars (name, mpg) FROM stdin;\n${rows.join('')}\\.\n\n-- done\n`;
     await put('cars', dump, { delimiter: 'sql', datums: 2 });
     expect(await get('cars/*')).toBe(dump);
-    expect(await get(`cars/${name(1)}`)).toBe(dump.replace(rows[0] + rows[1], ''));
+    expect(await get(`cars/${name(1)}`)).toBe(dump.replace(rows.slice(0, 2).join(''), ''));
     expect(await get('cars/*', dump.length - 6)).toBe(' done\n');
     expect(await failure(put('cars', 'SELECT 1;\n', { delimiter: 'sql' }))).toBe(
       'invalid header - missing row inserts',

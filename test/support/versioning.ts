@@ -24,14 +24,24 @@ let spaces = 0;
 /** Opens a stack; `prefix` joins the key space of another one. */
 export async function openVersioningStack(
   etcd: EtcdServer,
-  o: { prefix?: string; storeDir?: string } = {},
+  o: {
+    prefix?: string;
+    storeDir?: string;
+    /** For s3 urls. */
+    s3?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  } = {},
 ): Promise<VersioningStack & { readonly prefix: string; readonly storeDir: string }> {
   const wait = { signal: NEVER };
   const dir = o.storeDir === undefined ? await tempDir('store') : undefined;
   const storeDir = o.storeDir ?? (dir?.path as string);
   const prefix = o.prefix ?? `space${(spaces += 1)}/`;
   const base = { log: silentLog, clock: systemClock };
-  const storage = await openStorage({ url: `dir://${storeDir}`, epoch: 1, ...base });
+  const storage = await openStorage({
+    url: `dir://${storeDir}`,
+    epoch: 1,
+    ...base,
+    ...(o.s3 ? { s3: o.s3 } : {}),
+  });
   const meta = await openMeta({ endpoints: [etcd.url], prefix, ...base });
   const versioning = await openVersioning({ meta, storage, ...base }, wait);
   const run = async (ops: readonly RunOp[]): Promise<RunRef> => writeRun(storage, ops, wait);

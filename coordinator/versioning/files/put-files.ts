@@ -20,7 +20,7 @@ import { LineSplitter, type Splitter } from './line-splitter.js';
 import { OpLog } from './op-log.js';
 import { RecordGrouper, type GroupLimits } from './record-grouper.js';
 import { SqlSplitter } from './sql-splitter.js';
-import { readUrl } from './url-source.js';
+import { urlFiles } from './url-source.js';
 
 /** How a put is cut into files. */
 export interface SplitOptions extends GroupLimits {
@@ -34,6 +34,8 @@ export interface PutItem {
   readonly value: Buffer;
   readonly url: string;
   readonly recursive: boolean;
+  /** With an s3 url: leave the bytes there and keep a reference. */
+  readonly link?: boolean;
   readonly split: SplitOptions;
   /** Absent = append. 0 = replace. n = keep the first n pieces. */
   readonly overwriteIndex?: number;
@@ -49,6 +51,8 @@ export type FilesVersioning = Pick<
 export interface FilesDeps {
   readonly versioning: FilesVersioning;
   readonly storage: Storage;
+  /** The directory that local:// urls mean; none: they are refused. */
+  readonly localSources?: string | undefined;
 }
 
 interface PutOptions extends Wait {
@@ -181,18 +185,13 @@ class PutStream {
       await this.#log.add(deletion(canonicalPath(file.path)));
       return;
     }
-    const path = writablePath(file.path);
-    checkSplit(item.split);
-    this.#current =
-      item.split.delimiter === 'none' ? this.#plain(path, item) : await this.#split(path, item);
-    if (item.url === '') {
-      await this.more(item.value);
+    checkItem(item);
+    if (item.url !== '') {
+      await this.#fetch(file.path, item);
       return;
     }
-    for await (const bytes of readUrl(item.url, this.#options)) await this.more(bytes);
-    // What a client sends as value beside a url is ignored.
-    await this.#endCurrent();
-    this.#current = IGNORE;
+    await this.#open(writablePath(file.path), item);
+    await this.more(item.value);
   }
 
   more(bytes: Buffer): void | Promise<void> {
@@ -209,6 +208,41 @@ class PutStream {
     if (!this.#target) return;
     const runs = await this.#log.end(this.#options);
     await makeVisible(this.#deps, this.#target, runs, this.#options);
+  }
+
+  /** Puts what is behind the item's url. */
+  async #fetch(path: string, item: PutItem): Promise<void> {
+    const { url, recursive, link = false } = item;
+    const base = recursive ? canonicalPath(path) : writablePath(path);
+    const deps = { sources: this.#deps.storage.sources, localSources: this.#deps.localSources };
+    for await (const found of urlFiles(deps, { url, recursive, link }, this.#options)) {
+      const target = writablePath(`${base}/${found.suffix}`);
+      if (link && found.link) {
+        await this.#record(target, item, await found.link());
+        continue;
+      }
+      await this.#open(target, item);
+      for await (const bytes of found.read()) await this.more(bytes);
+      await this.#endCurrent();
+    }
+    // What a client sends as value beside a url is ignored.
+    this.#current = IGNORE;
+  }
+
+  async #open(path: string, item: PutItem): Promise<void> {
+    const split = item.split.delimiter !== 'none';
+    this.#current = split ? await this.#split(path, item) : this.#plain(path, item);
+  }
+
+  /** Logs a whole file. */
+  async #record(path: string, item: PutItem, content: FileContent): Promise<void> {
+    const { overwriteIndex } = item;
+    if (overwriteIndex !== undefined && overwriteIndex > 0) {
+      await this.#log.add({ op: 'truncate', path, keep: overwriteIndex });
+    }
+    const op = overwriteIndex === 0 ? 'set' : 'append';
+    const wait = this.#log.add({ op, path, content });
+    if (wait) await wait;
   }
 
   async #endCurrent(): Promise<void> {
@@ -233,15 +267,6 @@ class PutStream {
   #plain(path: string, item: PutItem): Current {
     let first: Buffer | undefined;
     let sink: FileSink | undefined;
-    const finish = async (content: FileContent): Promise<void> => {
-      const { overwriteIndex } = item;
-      if (overwriteIndex !== undefined && overwriteIndex > 0) {
-        await this.#log.add({ op: 'truncate', path, keep: overwriteIndex });
-      }
-      const op = overwriteIndex === 0 ? 'set' : 'append';
-      const wait = this.#log.add({ op, path, content });
-      if (wait) await wait;
-    };
     return {
       write: (bytes) => {
         // Most small files are one message: they need no sink of their own.
@@ -255,8 +280,10 @@ class PutStream {
         const now = sink.write(bytes);
         return held && now ? Promise.all([held, now]).then(() => undefined) : (held ?? now);
       },
-      end: async () =>
-        finish(sink ? await sink.end() : await this.#writer.writeBytes(first ?? NO_BYTES)),
+      end: async () => {
+        const content = sink ? sink.end() : this.#writer.writeBytes(first ?? NO_BYTES);
+        await this.#record(path, item, await content);
+      },
     };
   }
 
@@ -320,7 +347,11 @@ function splitterFor(split: SplitOptions, files: RecordGrouper, writer: ContentW
   }
 }
 
-function checkSplit(split: SplitOptions): void {
+function checkItem({ split, url, link }: PutItem): void {
+  if (link && url === '') throw invalidInput('only what is behind an s3:// url can be linked');
+  if (link && split.delimiter !== 'none') {
+    throw invalidInput('a linked file keeps its bytes where they are: it can not be split');
+  }
   const { datums, bytes, headerRecords } = split;
   if (split.delimiter === 'none' && (datums > 0 || bytes > 0 || headerRecords > 0)) {
     throw invalidInput(
