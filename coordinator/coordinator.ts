@@ -27,6 +27,7 @@ import type { Wait } from '../storage/types.js';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.js';
 import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
+import { StoredObjects } from './objects/stored-objects.js';
 import { openPipelines } from './pipelines/index.js';
 import { clusterHandlers } from './rpc/cluster.js';
 import {
@@ -36,6 +37,7 @@ import {
   healthHandlers,
   versionHandlers,
 } from './rpc/misc.js';
+import { objectHandlers } from './rpc/objects.js';
 import { pfsFileHandlers } from './rpc/pfs-files.js';
 import { pfsHandlers } from './rpc/pfs.js';
 import { ppsHandlers } from './rpc/pps.js';
@@ -115,7 +117,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
             ...joiningPfs(pfsHandlers({ versioning }), transactions),
             ...files,
           }),
-          service(ObjectAPIService, {}),
+          service(ObjectAPIService, objectHandlers(new StoredObjects({ meta, storage }))),
           service(PpsService, joiningPps(ppsHandlers({ pipelines, scheduling }), transactions)),
           service(
             ClusterService,

@@ -158,7 +158,8 @@ export class Storage implements AsyncDisposable {
     const key = keyOf(ref);
     return this.#cache.load(key, async () => {
       for (let attempt = 1; ; attempt += 1) {
-        const bytes = await getExisting(this.objects, key, wait);
+        // Callers hand on what they were given; only the signal is meant for us.
+        const bytes = await getExisting(this.objects, key, { signal: wait.signal });
         if (sha256(bytes).equals(ref.digest)) return bytes;
         if (attempt === 2) {
           throw corruptData(

@@ -208,7 +208,29 @@ const configCommands: readonly Command[] = [
   },
 ];
 
+const objectCommands: readonly Command[] = [
+  {
+    words: 'get object',
+    args: 'HASH',
+    min: 1,
+    max: 1,
+    summary: 'read an object that was stored through the object API',
+    flags: [],
+    load: async () => (await import('./object.js')).getObject,
+  },
+  {
+    words: 'get tag',
+    args: 'TAG',
+    min: 1,
+    max: 1,
+    summary: 'read the object that a tag names',
+    flags: [],
+    load: async () => (await import('./object.js')).getTag,
+  },
+];
+
 export const miscCommands: readonly Command[] = [
+  ...objectCommands,
   ...clusterCommands,
   ...transactionCommands,
   ...configCommands,

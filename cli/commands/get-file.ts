@@ -38,6 +38,14 @@ function requestOf(ref: FileRef, offset: number) {
 async function getToStdout(call: Call, client: Client, ref: FileRef): Promise<void> {
   const { session, flags } = call;
   const chunks = client.stream(client.pfs.getFile, requestOf(ref, flags.number('offset')));
+  await toStdout(session, chunks);
+}
+
+/** Writes a stream of bytes to standard output. */
+export async function toStdout(
+  session: Call['session'],
+  chunks: AsyncIterable<unknown>,
+): Promise<void> {
   // A redirect into a file is written beside the network; pipes and terminals take their time.
   if (fstatSync(1).isFile()) {
     const sink = FileSink.ofDescriptor(1);
