@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { systemClock } from '../core/clock.js';
 import { codeOf, messageOf } from '../core/errors.js';
+import { growHeapFreely } from '../core/heap.js';
 import { createLog } from '../core/log.js';
 import { loadConfig, loadSecrets } from './config.js';
 import { openCoordinator } from './coordinator.js';
@@ -12,6 +13,7 @@ const BACKSTOP_MS = 15_000;
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { config: { type: 'string' } } });
   if (values.config === undefined) throw new Error('usage: coordinator --config FILE');
+  growHeapFreely();
   // The S3 SDK tells every user that it will want a newer Node one day; that is ours to know.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const config = loadConfig(values.config);

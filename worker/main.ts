@@ -4,6 +4,7 @@
  */
 import { systemClock } from '../core/clock.js';
 import { codeOf, messageOf } from '../core/errors.js';
+import { growHeapFreely } from '../core/heap.js';
 import { createLog, silentLog, type Log } from '../core/log.js';
 import { readConfig } from './config.js';
 import { SpawnerClient } from './spawner-client.js';
@@ -19,6 +20,7 @@ const BACKSTOP_MS = 10_000;
 async function main(): Promise<void> {
   const config = readConfig(process.argv.slice(2), process.env);
   process.umask(0o022);
+  growHeapFreely();
   // The S3 SDK tells every user that it will want a newer Node one day; that is ours to know.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   log = createLog({
