@@ -250,7 +250,7 @@ async function directory(
   const { ordinal } = context.options;
   const changes = { key, wiped, live, below: inside, ordinal };
   const { edges, layers } = edgesAfter({ ...changes, layers: grafted, before: before?.edges });
-  const frame = { key, wiped, layers, before, globs, edges };
+  const frame = { key, wiped, layers, before, globs };
   const below = whole ? await withSplits(context, frame, splits, inside) : ops;
   const done = await makeDir(context, frame, below);
   const made = Math.max(decision.made, done.made);

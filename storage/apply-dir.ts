@@ -18,7 +18,7 @@ import { MapCursor } from './map-cursor.js';
 import { MapEditor } from './map-editor.js';
 import { KEY_SEPARATOR, keyToPath } from './path.js';
 import type { KeyedOp } from './run-format.js';
-import type { DirEdges, DirNode, TreeNode } from './types.js';
+import type { DirNode, TreeNode } from './types.js';
 
 const GROUP_OPS_MAX = 256;
 const PENDING_MAX = 64;
@@ -34,8 +34,6 @@ export interface Frame {
   /** What was there before the apply. */
   readonly before: DirNode | undefined;
   readonly globs: readonly TimedGlob[];
-  /** Header and footer it will have. */
-  readonly edges: DirEdges | undefined;
 }
 
 /** A directory that was made: its map, and the latest times at which something happened below. */
@@ -233,13 +231,13 @@ class DirMaker {
     if (first && old && !old.done && old.onEntry && old.key === name) {
       const node = old.value;
       this.#inherited = inherits(node);
-      layers.push(layerOf(node, first, this.frame.edges));
+      layers.push(layerOf(node, first));
       if (!before && this.frame.before) previous = node;
       old.skip();
     }
     for (const { layer, cursor } of others) {
       if (cursor.done || cursor.key !== name) continue;
-      layers.push(layerOf(withFloor(cursor.value, layer.node.floor), layer, this.frame.edges));
+      layers.push(layerOf(withFloor(cursor.value, layer.node.floor), layer));
       cursor.skip();
     }
     if (before && !before.done && before.onEntry && before.key === name) previous = before.value;
@@ -272,10 +270,9 @@ class DirMaker {
 }
 
 /** The child of a layer; one that inherits brings along what it shows there. */
-function layerOf(node: TreeNode, dir: Layer<DirNode>, edges: DirEdges | undefined): Layer {
-  const { time } = dir;
-  if (!inherits(node)) return { time, node };
-  return { time, node, edges: dir.foreign ? dir.node.edges : edges, foreign: dir.foreign };
+function layerOf(node: TreeNode, dir: Layer<DirNode>): Layer {
+  const { time, foreign } = dir;
+  return inherits(node) ? { time, node, edges: dir.node.edges, foreign } : { time, node };
 }
 
 function inherits(node: TreeNode | undefined): boolean {

@@ -42,7 +42,9 @@ export function edgesAfter(input: EdgesInput): {
   const marked: Layer<DirNode>[] = [];
   for (const event of inOrder(input)) {
     if ('code' in event) {
-      if (isEdges(event)) edges = replaced(input, { edges, exists }, event);
+      // Ops below say only that the directory is there; a header there is not its own.
+      if (isEdges(event) && event.key === input.key)
+        edges = replaced(input, { edges, exists }, event);
     } else {
       const own = event.node.edges;
       if (!exists) edges = own;

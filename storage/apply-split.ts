@@ -55,7 +55,7 @@ function* appendsOf(prefix: string, named: readonly Named[]): Generator<KeyedOp>
   for (const { start, op } of named) {
     let index = start;
     for (const content of (op.files as SplitFiles).read()) {
-      const key = prefix + index.toString(16).padStart(16, '0');
+      const key = prefix + nameOf(index);
       index += 1n;
       yield {
         key,
@@ -104,8 +104,7 @@ async function nameSplits(input: SplitInput): Promise<Named[]> {
     const start = nextIndex(await names.highest(op.seq));
     const { count } = op.files as SplitFiles;
     named.push({ start, op });
-    const last = (start + BigInt(count) - 1n).toString(16).padStart(16, '0');
-    if (count > 0) names.add(last);
+    names.addRange(start, BigInt(count), op.seq);
   }
   return named;
 }
@@ -142,41 +141,63 @@ function childEvents(input: SplitInput): ChildEvent[] {
   return events.sort((a, b) => a.time - b.time || rank(a) - rank(b));
 }
 
+interface Range {
+  readonly start: bigint;
+  readonly count: bigint;
+  readonly time: number;
+}
+
 /** Names in the directory as time goes by. */
 class ChildNames {
-  /** Names that ops touched: there or not. */
-  readonly #touched = new Map<string, boolean>();
+  /** Names that other ops touched: there or not, since when. */
+  readonly #touched = new Map<string, { readonly there: boolean; readonly time: number }>();
+  /** Names that splits gave. */
+  readonly #ranges: Range[] = [];
   readonly #globs: TimedGlob[] = [];
+  /** Of the names that other ops made. */
   #highestMade: string | undefined;
 
   constructor(readonly input: SplitInput) {}
 
-  add(name: string): void {
-    this.#touched.set(name, true);
-    if (this.#highestMade === undefined || name > this.#highestMade) this.#highestMade = name;
+  addRange(start: bigint, count: bigint, time: number): void {
+    if (count > 0n) this.#ranges.push({ start, count, time });
   }
 
   apply(event: ChildEvent): void {
     if (event.kind === 'made') {
-      this.add(event.name);
+      this.#touched.set(event.name, { there: true, time: event.time });
+      if (this.#highestMade === undefined || event.name > this.#highestMade) {
+        this.#highestMade = event.name;
+      }
     } else if (event.kind !== 'glob') {
-      this.#remove(event.name);
+      this.#remove(event.name, event.time);
     } else {
       this.#globs.push(event.glob);
-      for (const name of this.#touched.keys()) {
-        if (this.#matches(event.glob, name)) this.#remove(name);
+      for (const [name, { there }] of this.#touched) {
+        if (there && this.#matches(event.glob, name)) this.#remove(name, event.time);
       }
     }
   }
 
   async highest(time: number): Promise<string | undefined> {
     let highest = this.#highestMade;
+    for (const range of this.#ranges) highest = this.#higherIn(range, highest) ?? highest;
     for (const layer of this.input.layers) {
       if (layer.time > time) continue;
       const name = await this.#highestIn(layer, highest);
       if (name !== undefined && (highest === undefined || name > highest)) highest = name;
     }
     return highest;
+  }
+
+  /** The highest name of a split that is still there, if it is above `floor`. */
+  #higherIn(range: Range, floor: string | undefined): string | undefined {
+    for (let index = range.start + range.count - 1n; index >= range.start; index -= 1n) {
+      const name = nameOf(index);
+      if (floor !== undefined && name <= floor) return undefined;
+      if (!this.#removedSince(name, range.time)) return name;
+    }
+    return undefined;
   }
 
   /** The highest name of a layer that is still there, if it is above `floor`. */
@@ -187,19 +208,22 @@ class ChildNames {
     for (;;) {
       const last = await lastEntry(store, page, before, wait);
       if (!last || (floor !== undefined && last.key <= floor)) return undefined;
-      const removed =
-        this.#touched.get(last.key) === false ||
-        this.#globs.some((glob) => glob.time > layer.time && this.#matches(glob, last.key));
-      if (!removed) return last.key;
+      if (!this.#removedSince(last.key, layer.time)) return last.key;
       before = last.key;
     }
   }
 
-  #remove(name: string): void {
-    this.#touched.set(name, false);
+  #removedSince(name: string, time: number): boolean {
+    const touched = this.#touched.get(name);
+    if (touched?.there === false && touched.time > time) return true;
+    return this.#globs.some((glob) => glob.time > time && this.#matches(glob, name));
+  }
+
+  #remove(name: string, time: number): void {
+    this.#touched.set(name, { there: false, time });
     if (name !== this.#highestMade) return;
     this.#highestMade = undefined;
-    for (const [each, there] of this.#touched) {
+    for (const [each, { there }] of this.#touched) {
       if (there && (this.#highestMade === undefined || each > this.#highestMade)) {
         this.#highestMade = each;
       }
@@ -209,4 +233,8 @@ class ChildNames {
   #matches({ glob }: TimedGlob, name: string): boolean {
     return glob.match(keyToPath(this.input.key + KEY_SEPARATOR + name)) !== undefined;
   }
+}
+
+function nameOf(index: bigint): string {
+  return index.toString(16).padStart(16, '0');
 }

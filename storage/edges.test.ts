@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
@@ -240,5 +241,89 @@ describe('headers and footers of directories', () => {
     const read: RunOp[] = [];
     for await (const op of readRun(bench.storage, run, wait)) read.push(op);
     expect(read).toEqual(ops);
+  });
+});
+
+describe('names of splits', () => {
+  it('go on after the highest that is there, also when a glob took the last ones', async () => {
+    const bench = new Bench();
+    const split = async (...texts: string[]): Promise<NewOp> => {
+      const files = await Promise.all(texts.map((text) => bench.content(text)));
+      return { op: 'split', path: '/d', files };
+    };
+    const glob: NewOp = { op: 'deleteGlob', path: '/d/*1' };
+    const root = await bench.put(undefined, await split('a', 'b'), glob, await split('c'));
+    expect(await bench.show(root)).toEqual(['/d/00=a', '/d/01=c']);
+  });
+});
+
+describe('changes of directories with headers', () => {
+  const names = fc.constantFrom('0000000000000000', '0000000000000001', 'f');
+  const dirs = fc.constantFrom('/a', '/b', '/a/a');
+  const word = fc.oneof(
+    fc.record({ op: fc.constant('framed'), dir: dirs, text: fc.constantFrom('H|', 'G|F', 'I|') }),
+    fc.record({ op: fc.constantFrom('split', 'edges', 'delete'), dir: dirs, text: names }),
+    fc.record({ op: fc.constantFrom('append', 'set', 'remove'), dir: dirs, text: names }),
+    fc.record({ op: fc.constant('glob'), dir: dirs, text: fc.constantFrom('*0', '*1', 'f') }),
+    fc.record({ op: fc.constant('graft'), dir: dirs, text: fc.constantFrom('/s', '/t') }),
+  );
+  type Word = { readonly op: string; readonly dir: string; readonly text: string };
+
+  async function opsOf(bench: Bench, source: DirNode, { op, dir, text }: Word): Promise<NewOp[]> {
+    const path = `${dir}/${text}`;
+    switch (op) {
+      case 'framed':
+        return bench.framed(dir, text, 'x', 'y');
+      case 'edges':
+        return bench.framed(dir, 'E|e');
+      case 'split':
+        return [{ op: 'split', path: dir, files: [await bench.content('z')] }];
+      case 'append':
+      case 'set':
+        return [{ op, path, content: await bench.content('+') }];
+      case 'remove':
+        return [{ op: 'delete', path }];
+      case 'delete':
+        return [{ op: 'delete', path: dir }];
+      case 'glob':
+        return [{ op: 'deleteGlob', path }];
+      default:
+        return [{ op: 'graft', path: dir, node: await bench.dir(source, text) }];
+    }
+  }
+
+  it('are the same in one go or step by step, and count what inherits', async () => {
+    const bench = new Bench();
+    const source = await bench.put(
+      undefined,
+      ...(await bench.framed('/s', 'H|', 'x', 'p')),
+      ...(await bench.framed('/t', 'T|t', 'q')),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(word, { maxLength: 8 }), async (words) => {
+        const groups: NewOp[][] = [];
+        for (const each of words) groups.push(await opsOf(bench, source, each));
+        let stepwise: DirNode | undefined;
+        const failed = await failure(
+          (async () => {
+            for (const ops of groups) stepwise = await bench.put(stepwise, ...ops);
+          })(),
+        );
+        if (failed !== 'no error') return;
+        const atOnce = await bench.put(undefined, ...groups.flat());
+        const lines = await bench.show(atOnce);
+        expect(stepwise ? await bench.show(stepwise) : []).toEqual(lines);
+        expect((stepwise ?? bench.trees.empty).hash.equals(atOnce.hash)).toBe(true);
+        for await (const { node, path } of bench.trees.walk(atOnce, '', wait)) {
+          if (node.type !== 'dir') continue;
+          let inheriting = 0;
+          for await (const child of bench.trees.list(atOnce, path, wait)) {
+            if (child.node.type === 'file' && child.node.edges) inheriting += 1;
+          }
+          expect(node.edges?.files ?? 0).toBe(inheriting);
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 });
