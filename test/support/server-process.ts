@@ -4,7 +4,7 @@
  * this process kills what is left.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 export interface ServerOptions {
@@ -144,8 +144,13 @@ export class ServerProcess implements AsyncDisposable {
     await this.start();
   }
 
+  /** Returns when every thread has really stopped: on another core one may run on for a moment. */
   pause(): void {
+    const pid = this.#child?.pid;
+    if (pid === undefined) return;
     this.#child?.kill('SIGSTOP');
+    const clock = new Int32Array(new SharedArrayBuffer(4));
+    while (!isStopped(pid)) Atomics.wait(clock, 0, 0, 1);
   }
 
   resume(): void {
@@ -154,5 +159,17 @@ export class ServerProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill9();
+  }
+}
+
+/** True when all threads of a process are stopped (or it is gone). */
+function isStopped(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      return 'TtZX'.includes(stat.slice(stat.lastIndexOf(')') + 2)[0] ?? '');
+    });
+  } catch {
+    return true;
   }
 }
