@@ -7,6 +7,8 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: 'forks',
+    // Real servers on two cores: a test that fails runs once more, and counts if it fails again.
+    retry: 1,
     maxWorkers: 2,
     globalSetup: ['test/support/global-setup.ts'],
   },
