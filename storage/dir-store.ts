@@ -31,6 +31,8 @@ const TMP_AGE_MS = 24 * 3600 * 1000;
 /** Writes at once: enough to keep a disk busy, few enough to leave threads for readers. */
 const PARALLEL_WRITES = 8;
 const PARALLEL_READS = 16;
+/** Reads up to this length get their memory before it is known that so much is there. */
+const KNOWN_BYTES_MAX = 16 * 1024 * 1024;
 /** writev takes at most this many parts (IOV_MAX). */
 const PARTS_MAX = 1024;
 
@@ -79,10 +81,13 @@ export class DirStore implements ObjectStore {
       let file: FileHandle | undefined;
       try {
         file = await open(path, 'r');
-        const size = (await file.stat()).size;
-        const from = Math.min(options.offset ?? 0, size);
-        const length = Math.min(options.length ?? size, size - from);
-        return await readFully(file, from, bufferFor(length, options), options.signal);
+        const { offset = 0, length = Infinity } = options;
+        // The size matters only to who reads to the end; most reads know what they want.
+        const wanted =
+          length <= KNOWN_BYTES_MAX
+            ? length
+            : Math.max(0, Math.min(length, (await file.stat()).size - offset));
+        return await readFully(file, offset, bufferFor(wanted, options), options.signal);
       } catch (error) {
         throw this.#translate(error, key);
       } finally {

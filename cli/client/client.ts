@@ -90,13 +90,15 @@ export class Client {
   async *stream<Q, S>(method: StreamMethod<Q, S>, request: Q): AsyncGenerator<S> {
     const call = method(request, this.metadata());
     const stop = addAbortListener(this.signal, () => call.cancel());
+    let ended = false;
     try {
       for await (const message of call as AsyncIterable<S>) yield message;
+      ended = true;
     } catch (error) {
       throw this.translate(error);
     } finally {
       stop();
-      call.cancel();
+      if (!ended) call.cancel();
     }
   }
 
