@@ -3,13 +3,14 @@
  * Opening binds the port and proves that the HTTP/2 windows are wide; closing drains: health goes
  * to NOT_SERVING, new calls are refused, running ones get a grace period and are then aborted.
  */
-import { readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadSync } from '@grpc/proto-loader';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import type { PackageDefinition } from '@grpc/proto-loader';
 import { ServerCredentials, type Server, type ServiceDefinition } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import { HealthImplementation } from 'grpc-health-check';
 import type { Clock } from '../core/clock.js';
 import { AppError, messageOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
@@ -44,7 +45,7 @@ export async function openGrpcServer(
   for (const entry of services) registerService(server, entry.definition, entry.handlers, rpcDeps);
   const health = new HealthImplementation({ '': 'SERVING' });
   health.addToServer(server);
-  new ReflectionService(loadProtos()).addToServer(server);
+  new ReflectionService(descriptors()).addToServer(server);
 
   const port = await bind(server, deps.listen);
   const host = deps.listen.slice(0, deps.listen.lastIndexOf(':'));
@@ -87,12 +88,20 @@ async function bind(server: Server, listen: string): Promise<number> {
   }
 }
 
-/** Descriptors for server reflection, from the same files that clients generate code from. */
-function loadProtos(): ReturnType<typeof loadSync> {
-  const dir = join(dirname(fileURLToPath(import.meta.url)), '..', 'proto');
-  const files = readdirSync(dir).filter((name) => name.endsWith('.proto'));
-  return loadSync([...files.map((name) => join(dir, name)), healthProto], {
-    includeDirs: [dir],
-    keepCase: true,
-  });
+/**
+ * Descriptors for server reflection, as protoc made them (scripts/gen.mjs): those that proto-loader
+ * makes of the same files lack what strict clients such as grpcurl need to resolve types.
+ */
+function descriptors(): PackageDefinition {
+  const dir = join(dirname(fileURLToPath(import.meta.url)), '..', 'proto', 'generated');
+  const reader = new BinaryReader(readFileSync(join(dir, 'descriptors.bin')));
+  const fileDescriptorProtos: Buffer[] = [];
+  while (reader.pos < reader.len) {
+    reader.tag(); // A FileDescriptorSet holds nothing but its files.
+    fileDescriptorProtos.push(Buffer.from(reader.bytes()));
+  }
+  // Reflection looks at the files only; they may hang on any definition.
+  const format = 'Protocol Buffer 3 EnumDescriptorProto' as const;
+  const all = { format, type: {}, fileDescriptorProtos };
+  return { all };
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-// Generates proto/generated/ from proto/*.proto with protoc and ts-proto. The result is committed:
+// Generates proto/generated/ from proto/*.proto with protoc and ts-proto; descriptors.bin too. The result is committed:
 // only who changes a .proto file needs protoc (Debian: protobuf-compiler, libprotobuf-dev).
 import { execFileSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,6 +34,20 @@ try {
       `--ts_proto_opt=${OPTIONS.join(',')}`,
       `--proto_path=${source}`,
       ...files,
+    ],
+    { stdio: 'inherit' },
+  );
+  // For server reflection: protoc's own descriptors, whole, with everything they import.
+  const health = createRequire(import.meta.url).resolve('grpc-health-check/package.json');
+  execFileSync(
+    'protoc',
+    [
+      `--descriptor_set_out=${join(dir, 'descriptors.bin')}`,
+      '--include_imports',
+      `--proto_path=${source}`,
+      `--proto_path=${join(dirname(health), 'proto')}`,
+      ...files,
+      'health/v1/health.proto',
     ],
     { stdio: 'inherit' },
   );
