@@ -229,9 +229,52 @@ const objectCommands: readonly Command[] = [
   },
 ];
 
+const installFlags = (path: string) => [
+  flag.bool('install', 'write the script to --path instead of printing it'),
+  flag.text('path', 'where --install writes it', { initial: path }),
+];
+const BASH_PATH = '/etc/bash_completion.d/pachctl';
+
+const completionCommands: readonly Command[] = [
+  {
+    words: 'completion bash',
+    ...none,
+    summary: 'print the script that completes commands, repos, branches and paths in bash',
+    examples: [['for every new shell', 'completion bash --install']],
+    flags: installFlags(BASH_PATH),
+    load: async () => (await import('./completion.js')).completionBash,
+  },
+  {
+    words: 'completion zsh',
+    ...none,
+    summary: 'print the script that completes commands, repos, branches and paths in zsh',
+    flags: installFlags('_pachctl'),
+    load: async () => (await import('./completion.js')).completionZsh,
+  },
+  {
+    words: 'completion',
+    ...none,
+    summary: 'as completion bash',
+    hidden: true,
+    flags: installFlags(BASH_PATH),
+    load: async () => (await import('./completion.js')).completionBash,
+  },
+  {
+    words: 'completion candidates',
+    args: '-- WORD …',
+    min: 0,
+    max: Infinity,
+    summary: 'what the scripts ask at every press of the key',
+    hidden: true,
+    flags: [],
+    load: async () => (await import('./completion.js')).candidates,
+  },
+];
+
 export const miscCommands: readonly Command[] = [
   ...objectCommands,
   ...clusterCommands,
   ...transactionCommands,
   ...configCommands,
+  ...completionCommands,
 ];
