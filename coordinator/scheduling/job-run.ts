@@ -10,18 +10,13 @@ import { addAbortListener, childController } from '../../core/signals.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import { decodeNode, encodeNode } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
-import {
-  patchJobIn,
-  setJobStateIn,
-  type JobPatch,
-  type JobRecord,
-  type PipelineRecord,
-} from '../pipelines/model.js';
+import { patchJobIn, setJobStateIn, type JobPatch, type JobRecord } from '../pipelines/model.js';
 import { Collector } from './collector.js';
-import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import { fenced, type OwnerDeps } from './deps.js';
 import { enumerate, type DatumList } from './enumerate.js';
 import { failedInputs, failureReason } from './failure.js';
 import { durationMs } from './job-spec.js';
+import type { RunInput } from './kinds.js';
 import { JobEnded, JobFailed, JobWatch } from './job-watch.js';
 import { buildManifest } from './manifest.js';
 import { MasterLog } from './master-log.js';
@@ -34,12 +29,6 @@ import { hostCount, slotsWanted } from './shares.js';
 import { commitSource } from './source.js';
 
 export type JobPhase = 'starting' | 'planning' | 'collecting' | 'merging' | 'finishing' | 'ended';
-
-export interface JobRunInput {
-  readonly fence: Fence;
-  readonly record: PipelineRecord;
-  readonly job: JobRecord;
-}
 
 const CLEANUP_MS = 15_000;
 
@@ -54,7 +43,7 @@ export class JobRun {
 
   constructor(
     readonly deps: OwnerDeps,
-    readonly input: JobRunInput,
+    readonly input: RunInput,
   ) {
     this.#job = input.job;
     const { pipeline, id, plan } = input.job;

@@ -183,8 +183,7 @@ export class Scheduler implements AsyncDisposable {
   }
 
   #runOf(job: JobRecord) {
-    const run = this.#loops.get(job.pipeline)?.run;
-    return run?.job.id === job.id ? run : undefined;
+    return this.#loops.get(job.pipeline)?.runOf(job.id);
   }
 }
 
