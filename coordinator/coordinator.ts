@@ -25,6 +25,7 @@ import { openQueue } from '../queue/index.js';
 import { openStorage } from '../storage/index.js';
 import type { Wait } from '../storage/types.js';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.js';
+import { ticking } from './cron/index.js';
 import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
 import { StoredObjects } from './objects/stored-objects.js';
@@ -102,6 +103,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           loadSpec: pipelines.loadSpec,
           replica: replicaName(config),
           workerConfig: workerConfig(clusterId, config, secrets),
+          beside: [ticking({ storage, versioning, clock, log, loadSpec: pipelines.loadSpec })],
         },
         wait,
       ),

@@ -57,13 +57,14 @@ const DAYS_MAX = 8 * 366 + 1;
 /** Throws INVALID_INPUT, with the reason, for a text that is no cron spec. */
 export function parseCron(text: string): CronSchedule {
   const spec = text.trim();
+  if (spec === '') throw invalidInput('Empty spec string');
   if (spec.startsWith('@every ')) return every(spec.slice('@every '.length).trim());
   if (spec.startsWith('@') && !(spec in DESCRIPTORS)) {
-    throw invalidInput(`unrecognized descriptor: ${spec}`);
+    throw invalidInput(`Unrecognized descriptor: ${spec}`);
   }
   const parts = (DESCRIPTORS[spec] ?? spec).split(/\s+/).filter((part) => part !== '');
   if (parts.length !== FIELDS.length) {
-    throw invalidInput(`expected exactly 5 fields, found ${parts.length}: [${parts.join(' ')}]`);
+    throw invalidInput(`Expected exactly 5 fields, found ${parts.length}: ${spec}`);
   }
   const [minutes, hours, days, months, weekdays] = parts.map((part, i) =>
     parseField(part, FIELDS[i] as Field),
@@ -113,10 +114,10 @@ function parseField(text: string, field: Field): Set<number> {
   const values = new Set<number>();
   for (const part of text.split(',')) {
     const [range = '', step, ...more] = part.split('/');
-    if (more.length > 0) throw invalidInput(`too many slashes: ${part}`);
+    if (more.length > 0) throw invalidInput(`Too many slashes: ${part}`);
     const { from, to } = parseRange(range, field, step !== undefined);
     const stride = step === undefined ? 1 : parseNumber(step, { ...field, names: [] });
-    if (stride <= 0) throw invalidInput(`step of range should be a positive number: ${part}`);
+    if (stride <= 0) throw invalidInput(`Step of range should be a positive number: ${part}`);
     for (let value = from; value <= to; value += stride) values.add(value);
   }
   return values;
@@ -130,17 +131,17 @@ function parseRange(
   const last = field.name === 'day of week' ? 6 : field.max;
   if (range === '*' || range === '?') return { from: field.min, to: last };
   const [low = '', high, ...more] = range.split('-');
-  if (more.length > 0) throw invalidInput(`too many hyphens: ${range}`);
+  if (more.length > 0) throw invalidInput(`Too many hyphens: ${range}`);
   const from = parseNumber(low, field);
   const to = high === undefined ? (stepped ? last : from) : parseNumber(high, field);
   if (from < field.min) {
-    throw invalidInput(`beginning of range (${from}) below minimum (${field.min}): ${range}`);
+    throw invalidInput(`Beginning of range (${from}) below minimum (${field.min}): ${range}`);
   }
   if (to > field.max) {
-    throw invalidInput(`end of range (${to}) above maximum (${field.max}): ${range}`);
+    throw invalidInput(`End of range (${to}) above maximum (${field.max}): ${range}`);
   }
   if (from > to) {
-    throw invalidInput(`beginning of range (${from}) beyond end of range (${to}): ${range}`);
+    throw invalidInput(`Beginning of range (${from}) beyond end of range (${to}): ${range}`);
   }
   return { from, to };
 }
@@ -148,14 +149,14 @@ function parseRange(
 function parseNumber(text: string, field: Field): number {
   const named = field.names.indexOf(text.toLowerCase());
   if (named >= 0) return named + field.min;
-  if (!/^\d{1,6}$/.test(text)) throw invalidInput(`failed to parse int from ${text}`);
+  if (!/^\d{1,6}$/.test(text)) throw invalidInput(`Failed to parse int from ${text}`);
   return Number(text);
 }
 
 /** `@every`: that long after the last time, in whole seconds, at least one. */
 function every(text: string): CronSchedule {
   if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(text)) {
-    throw invalidInput(`failed to parse duration @every ${text}`);
+    throw invalidInput(`Failed to parse duration @every ${text}: time: invalid duration "${text}"`);
   }
   let totalMs = 0;
   for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {

@@ -14,6 +14,7 @@ import type { Scope } from '../versioning/scope.js';
 import { parallelismOf, toSpec } from './defaults.js';
 import { inputBranches } from './inputs.js';
 import { pipelineKey, type PipelineRecord } from './model.js';
+import { createSourceReposIn, createTriggersIn } from './sources.js';
 import {
   closeOutputsIn,
   commitSpecIn,
@@ -71,7 +72,9 @@ export async function createPipelineIn(
   if (before && !request.update) {
     throw alreadyExists(`pipeline ${name} already exists`, { fields: { pipeline: name } });
   }
+  await createSourceReposIn(scope, info);
   await needInputReposIn(scope, info);
+  await createTriggersIn(scope, info);
   return before
     ? updateIn(deps, scope, { before, info, reprocess: request.reprocess }, wait)
     : insertIn(deps, scope, info, wait);

@@ -21,6 +21,7 @@ import {
   type PipelineRecord,
   type RunningJobRecord,
 } from './model.js';
+import { cronReposOf, deleteCronReposIn } from './sources.js';
 import {
   closeOutputsIn,
   setOutputBranchIn,
@@ -90,7 +91,9 @@ async function deletePipelineIn(
       await setOutputBranchIn(scope, output, { provenance: [], head: 'keep' });
     }
   } else if (record) {
+    const clocks = await cronReposOf(scope, record);
     await deleteRepoIn(scope, name, { force: options.force });
+    await deleteCronReposIn(scope, name, clocks);
   }
   await deleteSpecBranchIn(scope, name);
   if (!record) return false;

@@ -1,5 +1,5 @@
 /** The input tree of a pipeline: walking, defaults, order, names and the branches it reads. */
-import type { Input, PFSInput } from '../../proto/generated/pps.js';
+import type { CronInput, GitInput, Input, PFSInput } from '../../proto/generated/pps.js';
 import type { BranchRef, InputCommit } from './model.js';
 
 /** The kinds that hold other inputs, in the order their fields are looked at. */
@@ -117,6 +117,22 @@ function branchOf(node: Input): BranchRef | undefined {
   if (node.cron) return { repo: node.cron.repo, branch: 'master' };
   if (node.git) return { repo: node.git.name, branch: node.git.branch };
   return undefined;
+}
+
+/** The cron inputs, each repo once. */
+export function cronInputs(input: Input | undefined): CronInput[] {
+  const found = new Map<string, CronInput>();
+  for (const { cron } of visit(input)) {
+    if (cron && !found.has(cron.repo)) found.set(cron.repo, cron);
+  }
+  return [...found.values()];
+}
+
+/** The git inputs, each repo and branch once. */
+export function gitInputs(input: Input | undefined): GitInput[] {
+  const found = new Map<string, GitInput>();
+  for (const { git } of visit(input)) if (git) found.set(`${git.name}@${git.branch}`, git);
+  return [...found.values()];
 }
 
 /** Every input name, each once, sorted: the directories user code may find under /pfs. */

@@ -28,6 +28,7 @@ import { flushJobs, getJob, inspectJob, listJobs, type JobDeps } from './jobs.js
 import { getRecord, inspectPipeline, listPipelines } from './list.js';
 import { RUNNING_JOBS, type JobRecord, type PipelineRecord } from './model.js';
 import { preview, type Preview } from './preview.js';
+import { runCron } from './run-cron.js';
 import { SpecStore } from './spec-store.js';
 import { startPipeline, stopPipeline } from './stop.js';
 import { updateJobStateIn } from './update-job.js';
@@ -111,6 +112,11 @@ export class Pipelines implements AsyncDisposable {
 
   stop(pipeline: string, wait: Wait): Promise<void> {
     return stopPipeline(this.#deps, pipeline, wait);
+  }
+
+  /** Makes a tick now on every cron input. Throws NOT_FOUND, STATE_CONFLICT when it has none. */
+  runCron(pipeline: string, wait: Wait): Promise<void> {
+    return runCron(this.#deps, pipeline, wait);
   }
 
   inspect(pipeline: string, wait: Wait): Promise<PipelineInfo> {

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.js';
 import { notFound } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
+import type { Storage } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import type { Meta } from '../meta/index.js';
 import { createBranchIn } from '../versioning/branches.js';
@@ -31,6 +32,7 @@ import type { SpecStore } from './spec-store.js';
 /** What the use cases of this folder stand on. */
 export interface PipelineDeps {
   readonly meta: Meta;
+  readonly storage: Storage;
   readonly versioning: Versioning;
   readonly specs: SpecStore;
   readonly clock: Clock;

@@ -135,6 +135,17 @@ describe('inputs', () => {
     ['no input set', {}],
     ['no input set', { cross: [pfs('a'), {}] }],
     ['input must specify a name', { cron: { spec: '@daily' } }],
+    ['error parsing cron-spec: Empty spec string', { cron: { name: 'c', spec: '' } }],
+    [
+      'error parsing cron-spec: Expected exactly 5 fields, found 2: often enough',
+      { cron: { name: 'c', spec: 'often enough' } },
+    ],
+    ['error parsing cron-spec: Unrecognized descriptor: @x', { cron: { name: 'c', spec: '@x' } }],
+    [
+      'error parsing cron-spec: Failed to parse duration @every x: ',
+      { cron: { name: 'c', spec: '@every x' } },
+    ],
+    ['error parsing cron-spec: End of range (60)', { cron: { name: 'c', spec: '60 * * * *' } }],
     [
       'clone URL is missing (example clone URL https://github.com/org/foo.git)',
       { git: { url: '' } },
@@ -154,7 +165,6 @@ describe('inputs', () => {
   });
 
   it.each<[string, Spec]>([
-    ['input.cron', { input: cron }],
     ['input.git', { input: { git: { url: 'https://x.org/a.git' } } }],
     ['input.pfs.s3', { input: pfs('a', { s3: true, glob: '/' }) }],
     ['spout', { spout: {}, input: undefined }],

@@ -3,10 +3,12 @@
  * match on, so order and words here are part of the v1 API. Checks that need other records (does
  * the input repo exist, cycles) are made by versioning inside the creating transaction.
  */
+import { parseCron } from '../../core/cron.js';
 import { invalidInput, messageOf } from '../../core/errors.js';
 import type { Duration } from '../../proto/generated/google/protobuf/duration.js';
 import type {
   CreatePipelineRequest,
+  CronInput,
   Input,
   PFSInput,
   PipelineInfo,
@@ -86,8 +88,7 @@ export function checkInput(input: Input | undefined): void {
   checkNames(new Set(), input);
   for (const node of visit(input)) {
     if (node.pfs) checkPfs(node.pfs);
-    if (node.cron && node.cron.name === '') fail('input must specify a name');
-    if (node.cron) checkMountName(node.cron.name);
+    if (node.cron) checkCron(node.cron);
     if (node.git) checkGitUrl(node.git.url);
     const kinds = kindsOf(node);
     if (kinds.length > 1) fail('multiple input types set');
@@ -140,6 +141,16 @@ function checkMountName(name: string): void {
   if (name === '.' || name === '..' || /[/=\0]/.test(name)) {
     fail(`input name "${name}" cannot be the name of a directory in /pfs; use letters and digits`);
   }
+}
+
+function checkCron(cron: CronInput): void {
+  try {
+    parseCron(cron.spec);
+  } catch (error) {
+    fail(`error parsing cron-spec: ${messageOf(error)}`);
+  }
+  if (cron.name === '') fail('input must specify a name');
+  checkMountName(cron.name);
 }
 
 function checkS3(pfs: PFSInput): void {
@@ -276,10 +287,8 @@ export function checkSupported(request: CreatePipelineRequest): void {
     refuse('transform.secrets', 'pass values in transform.env');
   }
   for (const node of visit(request.input)) {
-    if (node.cron) refuse('input.cron', 'put a file into an input repo from a system timer');
     if (node.git) refuse('input.git', 'put the checkout into a repo with `put file -r`');
     if (node.pfs?.s3) refuse('input.pfs.s3', 'read files below /pfs/<name>');
-    if (node.pfs?.trigger) refuse('input.pfs.trigger', 'move the input branch by hand');
   }
 }
 

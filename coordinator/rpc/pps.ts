@@ -57,6 +57,10 @@ function pipelineHandlers(deps: PpsDeps): Handlers<APIServer> {
       await pipelines.stop(nameOf(request.pipeline), { signal });
       return EMPTY;
     },
+    runCron: async (request, { signal }) => {
+      await pipelines.runCron(nameOf(request.pipeline), { signal });
+      return EMPTY;
+    },
     deleteAll: async (_request, { signal }) => {
       await pipelines.deleteAll({ signal });
       return EMPTY;
@@ -130,7 +134,6 @@ function notYet(): Handlers<APIServer> {
   return {
     createJob: not('CreateJob', inside),
     runPipeline: not('RunPipeline', 'put data into an input, or update with --reprocess'),
-    runCron: not('RunCron', 'put a file into an input repo'),
     restartDatum: not('RestartDatum', 'stop the job; the next one runs the datum again'),
     createSecret: not('CreateSecret', secrets),
     deleteSecret: not('DeleteSecret', secrets),

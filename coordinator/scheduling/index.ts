@@ -2,6 +2,7 @@
 export { openScheduler, Scheduler, type RunningDatum, type SchedulerOptions } from './scheduler.js';
 export type { DatumListOptions, DatumRow, DatumRowFile, DatumRowState } from './datum-list.js';
 export type { LogQuery } from './logs.js';
+export type { Beside } from './beside.js';
 export type { Joined } from './joins.js';
 export { historyKey, MASTER_TASK, ownerKey, workerKey, type WorkerRecord } from './model.js';
 export { hostCount, slotsWanted } from './shares.js';

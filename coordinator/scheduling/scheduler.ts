@@ -18,6 +18,7 @@ import {
   type DatumListOptions,
   type DatumRow,
 } from './datum-list.js';
+import { tendBeside, type Beside } from './beside.js';
 import type { OwnerDeps, SchedulingDeps } from './deps.js';
 import { Joins, type Joined } from './joins.js';
 import { readLogs, type LogQuery } from './logs.js';
@@ -36,6 +37,8 @@ export interface SchedulerOptions extends SchedulingDeps {
   readonly replica: string;
   /** What joining workers are told. */
   readonly workerConfig: WorkerConfig;
+  /** What the owner of a pipeline runs beside its jobs. */
+  readonly beside?: readonly Beside[];
 }
 
 /** One slot of a worker busy with a datum of a job. */
@@ -62,7 +65,7 @@ export class Scheduler implements AsyncDisposable {
 
   /** @internal Use `openScheduler`. */
   constructor(options: SchedulerOptions) {
-    const { meta, log, clock, replica } = options;
+    const { meta, log, clock, replica, beside = [] } = options;
     this.views = new Views(meta);
     this.#deps = { ...options, maps: sortedManifestMaps(options.storage), views: this.views };
     const self: OwnerRecord = { replica, instance: newUuid() };
@@ -78,7 +81,8 @@ export class Scheduler implements AsyncDisposable {
           const loop = new PipelineLoop(this.#deps, fence);
           this.#loops.set(fence.pipeline, loop);
           try {
-            await loop.tend(signal);
+            const deps = { clock, log, views: this.views, beside };
+            await tendBeside(deps, fence, (inner) => loop.tend(inner), signal);
           } finally {
             this.#loops.delete(fence.pipeline);
           }

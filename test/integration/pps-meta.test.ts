@@ -103,6 +103,50 @@ describe('creating', () => {
     expect(names(await list())).toEqual(['p']);
   });
 
+  it('makes the branches that triggers of its inputs move', async () => {
+    const trigger = { trigger: { commits: 2 } };
+    const input = (more: object) => ({ pfs: { repo: 'in', glob: '/*', ...trigger, ...more } });
+    await create('p', { input: { cross: [input({ name: 'a' }), input({ name: 'b' })] } });
+    await create('q', {
+      input: input({ branch: 'big', trigger: { branch: 'staging', size: '1K' } }),
+    });
+    expect((await inspect('p')).input?.cross.map(({ pfs }) => pfs?.branch)).toEqual([
+      'p-trigger-1',
+      'p-trigger-2',
+    ]);
+    expect((await branch('in', 'p-trigger-1')).trigger).toMatchObject({
+      branch: 'master',
+      commits: 2,
+    });
+    expect((await branch('in', 'big')).trigger).toMatchObject({ branch: 'staging', size: '1K' });
+    await put('in', { '/a': 'x' });
+    expect((await branch('p')).head).toBeUndefined();
+    const second = await put('in', { '/b': 'x' });
+    expect((await branch('in', 'p-trigger-2')).head).toBe(second);
+    const head = await stack.versioning.resolveCommit({ repo: 'p', id: 'master' }, wait);
+    expect(head.provenance.map((entry) => entry.branch)).toEqual([
+      'p',
+      'p-trigger-1',
+      'p-trigger-2',
+    ]);
+    await update('p', { input: input({ name: 'a', trigger: { commits: 5 } }) });
+    expect(await branch('in', 'p-trigger-1')).toMatchObject({
+      head: second,
+      trigger: { commits: 5 },
+    });
+  });
+
+  it.each<[string, object]>([
+    ['triggers cannot form a loop', { branch: 'master', trigger: { commits: 1 } }],
+    ['invalid trigger cron spec: ', { trigger: { cronSpec: 'often' } }],
+    ['invalid trigger size: ', { trigger: { size: 'much' } }],
+    ["can't trigger on a negative number of commits", { trigger: { commits: -1 } }],
+  ])('refuses a trigger: %s', async (text, more) => {
+    const input = { pfs: { repo: 'in', glob: '/*', ...more } };
+    expect((await failure(create('p', { input }))).text).toContain(text);
+    expect(await list()).toEqual([]);
+  });
+
   it('opens an output commit at once when there is data', async () => {
     const commit = await put('in', { '/a': 'x' });
     await create('p');

@@ -132,7 +132,7 @@ it('refuses what can not work', async () => {
     'INVALID_INPUT triggers must specify a branch to trigger on',
   );
   expect(await refused({ cronSpec: 'often' })).toBe(
-    'INVALID_INPUT invalid trigger cron spec: expected exactly 5 fields, found 1: [often]',
+    'INVALID_INPUT invalid trigger cron spec: Expected exactly 5 fields, found 1: often',
   );
   expect(await refused({ size: 'many' })).toBe('INVALID_INPUT invalid trigger size: many');
   expect(await refused({ commits: -1 })).toBe(

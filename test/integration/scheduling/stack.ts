@@ -12,6 +12,7 @@ import {
 } from '../../../coordinator/pipelines/index.js';
 import {
   openScheduler,
+  type Beside,
   type DatumRow,
   type LogQuery,
   type Scheduler,
@@ -33,9 +34,15 @@ export interface Coordinator extends AsyncDisposable {
   readonly queue: Queue;
 }
 
+export interface CoordinatorOptions {
+  readonly replica?: string;
+  /** What runs beside jobs. */
+  readonly beside?: (pipelines: Pipelines) => readonly Beside[];
+}
+
 export interface SchedulingStack extends AsyncDisposable {
   readonly base: VersioningStack;
-  coordinator(o?: { replica?: string }): Promise<Coordinator>;
+  coordinator(o?: CoordinatorOptions): Promise<Coordinator>;
   worker(at: Coordinator, o: { slots: number; code: Code; id?: string }): Promise<QueueWorker>;
 }
 
@@ -52,7 +59,7 @@ export async function openSchedulingStack(
   const clock = systemClock;
   return {
     base,
-    async coordinator({ replica = 'coordinator' } = {}) {
+    async coordinator({ replica = 'coordinator', beside } = {}) {
       const own = new ResourceStack();
       const queue = own.use(await openQueue({ servers: nats.url, name: replica, log, clock }));
       const pipelines = own.use(
@@ -64,7 +71,16 @@ export async function openSchedulingStack(
       };
       const deps = { meta, storage, versioning, queue, clock, log };
       const scheduler = own.use(
-        await openScheduler({ ...deps, replica, loadSpec: pipelines.loadSpec, workerConfig }, wait),
+        await openScheduler(
+          {
+            ...deps,
+            replica,
+            loadSpec: pipelines.loadSpec,
+            workerConfig,
+            ...(beside ? { beside: beside(pipelines) } : {}),
+          },
+          wait,
+        ),
       );
       const close = (): Promise<void> => own[Symbol.asyncDispose]();
       stack.defer(close);
