@@ -1,6 +1,6 @@
 /** Ending jobs on request: stop and delete. Owners notice that `jrun/<id>` is gone. */
 import type { Wait } from '../../storage/types.js';
-import type { CommitName } from '../versioning/model.js';
+import { openKey, type CommitName } from '../versioning/model.js';
 import { propagateIn } from '../versioning/propagate.js';
 import type { Scope } from '../versioning/scope.js';
 import { getJob } from './jobs.js';
@@ -9,6 +9,7 @@ import {
   jobByCommitKey,
   jobKey,
   removeJobIn,
+  setJobStateIn,
   type JobPointer,
   type JobRecord,
 } from './model.js';
@@ -47,7 +48,14 @@ export async function deleteJob(deps: PipelineDeps, id: string, wait: Wait): Pro
 }
 
 async function stopIn(scope: Scope, job: JobRecord): Promise<void> {
-  await closeOutputIn(scope, { repo: job.outputRepo, id: job.outputCommit }, { reason: '' });
+  const output = { repo: job.outputRepo, id: job.outputCommit };
+  if (!(await scope.t.getJson(openKey(output)))) {
+    // Its output is finished and stays; only what is done with it ends.
+    const where = { pipeline: job.pipeline, job: job.id };
+    await setJobStateIn(scope.t, where, { state: 'KILLED', nowMs: scope.deps.clock.wallMs() });
+    return;
+  }
+  await closeOutputIn(scope, output, { reason: '' });
   await propagateIn(scope);
 }
 

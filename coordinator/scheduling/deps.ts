@@ -4,11 +4,31 @@ import type { Log } from '../../core/log.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import type { Queue } from '../../queue/index.js';
 import type { Storage } from '../../storage/index.js';
-import type { Wait } from '../../storage/types.js';
+import type { DirNode, Wait } from '../../storage/types.js';
 import type { Meta, MetaTxn } from '../meta/index.js';
+import type { JobRecord } from '../pipelines/model.js';
 import type { Versioning } from '../versioning/index.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { Views } from './views.js';
+
+/** What a pipeline wants done with an output before its job has succeeded. */
+export interface Egress {
+  wanted(info: PipelineInfo): boolean;
+  /**
+   * May be called again for the same job, by another owner too. Throws JobFailed to end the job as
+   * FAILURE with that reason (its output commit stays), anything else to be tried again later.
+   */
+  run(
+    what: {
+      readonly info: PipelineInfo;
+      readonly job: JobRecord;
+      readonly root: DirNode;
+      /** Writes a line of the job's master log. */
+      readonly say: (message: string) => void;
+    },
+    wait: Wait,
+  ): Promise<void>;
+}
 
 export interface SchedulingDeps {
   readonly meta: Meta;
@@ -22,6 +42,8 @@ export interface SchedulingDeps {
     spec: { readonly pipeline: string; readonly specCommit: string },
     wait: Wait,
   ) => Promise<PipelineInfo>;
+  /** Absent = outputs only stay here. */
+  readonly egress?: Egress;
 }
 
 /** Deps with what the scheduler adds. */

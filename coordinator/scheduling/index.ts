@@ -1,4 +1,6 @@
 /** What the rest of the coordinator may use of scheduling. */
+export { JobFailed } from './job-watch.js';
+export type { Egress } from './deps.js';
 export { openScheduler, Scheduler, type RunningDatum, type SchedulerOptions } from './scheduler.js';
 export type { DatumListOptions, DatumRow, DatumRowFile, DatumRowState } from './datum-list.js';
 export type { LogQuery } from './logs.js';

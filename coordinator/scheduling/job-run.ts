@@ -23,12 +23,20 @@ import { MasterLog } from './master-log.js';
 import { mergeDeps } from './merge-deps.js';
 import { mergeOutputs, type Merged } from './merge.js';
 import { historyKey, type JobPlan, type ManifestHeader, type ManifestHistory } from './model.js';
-import { endKilled, endWithFailure, endWithSuccess, pointerOf, type Ending } from './outcome.js';
+import {
+  endEgressed,
+  endKilled,
+  endWithFailure,
+  endWithSuccess,
+  pointerOf,
+  type Ending,
+} from './outcome.js';
 import { entriesOf, makePlan } from './plan.js';
 import { hostCount, slotsWanted } from './shares.js';
 import { commitSource } from './source.js';
 
-export type JobPhase = 'starting' | 'planning' | 'collecting' | 'merging' | 'finishing' | 'ended';
+export type JobPhase =
+  'starting' | 'planning' | 'collecting' | 'merging' | 'finishing' | 'egressing' | 'ended';
 
 const CLEANUP_MS = 15_000;
 
@@ -93,7 +101,8 @@ export class JobRun {
         inner,
       );
       watch.limit(durationMs(info.jobTimeout));
-      await this.#phases(info, inner);
+      if (this.#job.state !== 'EGRESSING') await this.#phases(info, watch, inner);
+      if (this.#job.state === 'EGRESSING') await this.#egress(info, inner);
     } catch (error) {
       if (wait.signal.aborted) throw error;
       const failed = error instanceof JobFailed;
@@ -111,7 +120,7 @@ export class JobRun {
     await this.#tidy(wait);
   }
 
-  async #phases(info: PipelineInfo, wait: Wait): Promise<void> {
+  async #phases(info: PipelineInfo, watch: JobWatch, wait: Wait): Promise<void> {
     const failed = await failedInputs(this.deps, this.#job, info.input, wait);
     if (failed.length > 0) {
       return this.#failed(`inputs ${failed.join(', ')} failed`, wait);
@@ -138,7 +147,7 @@ export class JobRun {
         endWithFailure(this.deps, final, reason, wait),
       );
     }
-    await this.#succeed(info, ending, collector, wait);
+    await this.#succeed(info, ending, collector, { ...wait, watch });
   }
 
   /** The plan of an earlier owner, or a new one. */
@@ -189,7 +198,7 @@ export class JobRun {
     info: PipelineInfo,
     ending: { header: ManifestHeader; base: ManifestHeader | undefined },
     collector: Collector,
-    wait: Wait,
+    wait: Wait & { readonly watch: JobWatch },
   ): Promise<void> {
     const { deps } = this;
     const startMs = deps.clock.monotonicMs();
@@ -201,9 +210,34 @@ export class JobRun {
       `outputs merged (${merged.how}): ${merged.root.files} files, ${merged.root.size} bytes`,
     );
     const output = encodeNode(merged.root).toString('base64');
-    await this.#end({ header: { ...header, output } }, collector, (final) =>
-      endWithSuccess(deps, final, { root: merged.root }, wait),
-    );
+    const state = deps.egress?.wanted(info) ? 'EGRESSING' : 'SUCCESS';
+    await this.#end({ header: { ...header, output } }, collector, async (final) => {
+      if (state === 'EGRESSING') wait.watch.commitDone();
+      await endWithSuccess(deps, final, { root: merged.root, state }, wait);
+    });
+    this.#job = { ...this.#job, state };
+  }
+
+  /** What the pipeline wants done with the output; the output commit is finished whatever comes. */
+  async #egress(info: PipelineInfo, wait: Wait): Promise<void> {
+    const { egress, versioning } = this.deps;
+    this.#phase = 'egressing';
+    const ending = { job: this.#job, fence: this.input.fence };
+    const name = { repo: this.#job.outputRepo, id: this.#job.outputCommit };
+    const commit = await versioning.commit(name, wait);
+    try {
+      if (egress && commit?.root !== undefined) {
+        const root = rootOf(commit.root);
+        const say = (message: string): void => this.master.write(message);
+        await egress.run({ info, job: this.#job, root, say }, wait);
+      }
+    } catch (error) {
+      if (!(error instanceof JobFailed)) throw error;
+      const reason = messageOf(error);
+      this.master.write(`job failed: ${reason}`);
+      return endEgressed(this.deps, ending, { state: 'FAILURE', reason }, wait);
+    }
+    await endEgressed(this.deps, ending, { state: 'SUCCESS', reason: '' }, wait);
   }
 
   async #merged(
@@ -294,7 +328,9 @@ export class JobRun {
     const { salt } = this.input.record;
     const ending = { job: this.#job, fence: this.input.fence, salt };
     const collector = this.#collector;
-    if (!collector || !this.#plan) return { ...ending, patch: {} };
+    if (!collector || !this.#plan || this.#job.state === 'EGRESSING') {
+      return { ...ending, patch: {} };
+    }
     const { header } = await this.#ending(this.#plan, collector, wait);
     const { processed, failed, recovered, stats } = collector.board.counts;
     const manifest = await this.deps.storage.putJson(header, wait);

@@ -28,13 +28,20 @@ export class JobWatch implements Disposable {
   readonly #stop: () => void;
   #checking = false;
   #again = false;
+  #commitDone: boolean;
 
   constructor(
     readonly deps: OwnerDeps,
     readonly job: JobRecord,
     readonly scope: AbortSignal,
   ) {
+    this.#commitDone = job.state === 'EGRESSING';
     this.#stop = deps.views.subscribe(() => this.#hint());
+  }
+
+  /** From now on the output commit is expected to be finished: its job only has to end. */
+  commitDone(): void {
+    this.#commitDone = true;
   }
 
   /** Aborts with JobEnded. */
@@ -58,6 +65,7 @@ export class JobWatch implements Disposable {
     const wait = { signal: this.scope };
     const running = await this.deps.meta.get(runningJobKey(this.job.id), wait);
     if (!running) return this.#end(new JobEnded('stopped'));
+    if (this.#commitDone) return;
     const commit = { repo: this.job.outputRepo, id: this.job.outputCommit };
     const open = await this.deps.meta.get(openKey(commit), wait);
     if (!open) this.#end(new JobEnded('output commit closed'));
@@ -71,7 +79,8 @@ export class JobWatch implements Disposable {
   #hint(): void {
     const { views } = this.deps;
     const commit = `open/${this.job.outputRepo}/${this.job.outputCommit}`;
-    if (views.running.get(runningJobKey(this.job.id)) && views.open.get(commit)) return;
+    const open = this.#commitDone || views.open.get(commit) !== undefined;
+    if (views.running.get(runningJobKey(this.job.id)) && open) return;
     if (this.#checking) {
       this.#again = true;
       return;

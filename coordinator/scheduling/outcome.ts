@@ -24,14 +24,18 @@ export interface Ending {
   readonly patch: JobPatch;
 }
 
-/** Output and SUCCESS in one transaction. Throws JobEnded when the commit was closed meanwhile. */
+/**
+ * Output and SUCCESS in one transaction; EGRESSING instead when something is to be done with the
+ * output before the job has succeeded. Throws JobEnded when the commit was closed meanwhile.
+ */
 export async function endWithSuccess(
   deps: OwnerDeps,
   ending: Ending,
-  output: { readonly root: DirNode },
+  output: { readonly root: DirNode; readonly state?: 'SUCCESS' | 'EGRESSING' },
   wait: Wait,
 ): Promise<void> {
   const { job } = ending;
+  const { state = 'SUCCESS' } = output;
   await fenced(
     deps.meta,
     ending.fence,
@@ -43,7 +47,7 @@ export async function endWithSuccess(
         { root: output.root, ...(ending.patch.manifest ? { datums: ending.patch.manifest } : {}) },
       );
       await setJobStateIn(t, pointerOf(job), {
-        state: 'SUCCESS',
+        state,
         reason: '',
         nowMs: deps.clock.wallMs(),
         patch: ending.patch,
@@ -51,6 +55,21 @@ export async function endWithSuccess(
       await remember(t, ending);
     },
     { ...wait, label: 'job success' },
+  );
+}
+
+/** The end of a job whose output commit is finished already. */
+export async function endEgressed(
+  deps: OwnerDeps,
+  of: Pick<Ending, 'job' | 'fence'>,
+  end: { readonly state: 'SUCCESS' | 'FAILURE'; readonly reason: string },
+  wait: Wait,
+): Promise<void> {
+  await fenced(
+    deps.meta,
+    of.fence,
+    (t) => setJobStateIn(t, pointerOf(of.job), { ...end, nowMs: deps.clock.wallMs() }),
+    { ...wait, label: 'end of egress' },
   );
 }
 

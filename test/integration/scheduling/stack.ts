@@ -14,6 +14,7 @@ import {
   openScheduler,
   type Beside,
   type DatumRow,
+  type Egress,
   type LogQuery,
   type Scheduler,
 } from '../../../coordinator/scheduling/index.js';
@@ -36,6 +37,7 @@ export interface Coordinator extends AsyncDisposable {
 
 export interface CoordinatorOptions {
   readonly replica?: string;
+  readonly egress?: Egress;
   /** What runs beside jobs. */
   readonly beside?: (pipelines: Pipelines) => readonly Beside[];
 }
@@ -59,7 +61,7 @@ export async function openSchedulingStack(
   const clock = systemClock;
   return {
     base,
-    async coordinator({ replica = 'coordinator', beside } = {}) {
+    async coordinator({ replica = 'coordinator', beside, egress } = {}) {
       const own = new ResourceStack();
       const queue = own.use(await openQueue({ servers: nats.url, name: replica, log, clock }));
       const pipelines = own.use(
@@ -69,7 +71,8 @@ export async function openSchedulingStack(
         ...{ clusterId: 'test', natsUrl: nats.url, storeUrl: '' },
         ...{ s3AccessKey: '', s3SecretKey: '', leaseMs: 15_000 },
       };
-      const deps = { meta, storage, versioning, queue, clock, log };
+      const more = egress ? { egress } : {};
+      const deps = { meta, storage, versioning, queue, clock, log, ...more };
       const scheduler = own.use(
         await openScheduler(
           {
