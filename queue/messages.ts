@@ -38,6 +38,8 @@ export interface JobSpec {
   readonly datumTimeoutMs: number;
   readonly memoryBytesMax?: number;
   readonly gpus?: number;
+  /** Workers also write what the stats tree shall hold about each datum. */
+  readonly enableStats?: boolean;
 }
 
 export interface DatumInput {
@@ -123,6 +125,8 @@ export interface TaskResult {
   readonly run?: string;
   /** Some output op is a mkdir (empty directory). */
   readonly hasMkdir?: boolean;
+  /** Run with the datums' directories in the stats tree. Absent = no stats, or nobody wrote them. */
+  readonly statsRun?: string;
   /** Log segment blob: deflated JSON lines of LogLine. */
   readonly log?: string;
   readonly processed: number;

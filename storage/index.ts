@@ -32,6 +32,7 @@ export type { ObjectInfo, ObjectStore } from './object-store.js';
 export type { SourceAddress, SourceObject, S3Source } from './s3-source.js';
 export { Sources, type SourcePlace } from './sources.js';
 export { canonicalPath, compileGlob, isGlob, writablePath, type Glob } from './glob.js';
+export { datumLogOp, datumStatsOps, RECOVERED_TEXT, type DatumStats } from './datum-stats.js';
 export { decodeNode, encodeNode } from './node-format.js';
 export { keyOf, objectOf, refFromText, refToText } from './refs.js';
 export { readRun, runFromText, runObjects, runToText, RunWriter, writeRun } from './run.js';

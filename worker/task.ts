@@ -22,6 +22,7 @@ import type { InputCache } from './input-cache.js';
 import type { WorkQueue } from './ports.js';
 import { TaskInputs } from './task-inputs.js';
 import { TaskLog, type LiveBudget } from './task-log.js';
+import { TaskStats } from './task-stats.js';
 import { findUser } from './users.js';
 import type { RunCommand } from './spawner-protocol.js';
 
@@ -73,6 +74,8 @@ class TaskRun {
   readonly #inputs: TaskInputs;
   readonly #results: DatumResult[] = [];
   readonly #ops: RunWriter;
+  /** Only for pipelines with stats. */
+  readonly #stats: TaskStats | undefined;
   #writer: ContentWriter | undefined;
   #hasMkdir = false;
 
@@ -100,6 +103,9 @@ class TaskRun {
       partBytes: RUN_BYTES,
       flush: async () => this.#writer?.flush({ signal }),
     });
+    const writer = (): ContentWriter => this.#content();
+    const statsDeps = { signal, storage: this.#storage, job: task.job, writer };
+    this.#stats = spec.enableStats ? new TaskStats(statsDeps) : undefined;
   }
 
   async run(): Promise<TaskResult> {
@@ -107,7 +113,7 @@ class TaskRun {
     for (const [at, datum] of this.datums.entries()) {
       this.options.signal.throwIfAborted();
       this.options.onDatum(datum);
-      if ('error' in user) this.#refuse(datum, user.error);
+      if ('error' in user) await this.#refuse(datum, user.error);
       else await this.#datum(at, datum, user.user);
     }
     return this.#finish();
@@ -134,29 +140,22 @@ class TaskRun {
       const waiting = this.#ops.add(op);
       if (waiting) await waiting;
     }
+    await this.#stats?.add(datum, done.result, done.ops);
     this.#results.push(done.result);
     this.#hasMkdir ||= done.hasMkdir;
   }
 
   /** A datum that cannot even be tried. */
-  #refuse(datum: WorkDatum, reason: string): void {
+  async #refuse(datum: WorkDatum, reason: string): Promise<void> {
     this.#log.enter({ datum: datum.id, data: [] });
     const first = this.#log.count;
     this.#log.say(`failed to process datum with error: ${reason}`);
     const { index, id, tag } = datum;
     const log: [number, number] = [first, this.#log.count];
-    const state = 'failed' as const;
-    this.#results.push({
-      index,
-      id,
-      tag,
-      state,
-      tries: 1,
-      stats: NO_STATS,
-      reason,
-      outputs: 0,
-      log,
-    });
+    const done = { index, id, tag, log, reason, state: 'failed' as const };
+    const result: DatumResult = { ...done, tries: 1, stats: NO_STATS, outputs: 0 };
+    await this.#stats?.add(datum, result, []);
+    this.#results.push(result);
   }
 
   #user(): { user: RunCommand['user'] } | { error: string } {
@@ -179,10 +178,12 @@ class TaskRun {
   async #finish(): Promise<TaskResult> {
     const { signal } = this.options;
     const results = this.#results;
+    const segment = await this.#log.finish();
+    const statsRun = await this.#stats?.finish(results, segment ? [segment] : []);
     const [run, details, log] = await Promise.all([
       this.#storeRun(),
       this.#storage.putJson({ datums: results }, { signal }),
-      this.#storeLog(),
+      this.#storeLog(segment),
     ]);
     const failed = results.find(({ state }) => state === 'failed');
     const { pipeline, job, task, attempt } = this.task;
@@ -195,6 +196,7 @@ class TaskRun {
       details,
       ...(run === undefined ? {} : { run }),
       ...(this.#hasMkdir ? { hasMkdir: true } : {}),
+      ...(statsRun === undefined ? {} : { statsRun }),
       ...(log === undefined ? {} : { log }),
       processed: count(results, 'success'),
       failed: count(results, 'failed'),
@@ -209,8 +211,7 @@ class TaskRun {
     return this.#ops.count === 0 ? undefined : runToText(await this.#ops.finish());
   }
 
-  async #storeLog(): Promise<string | undefined> {
-    const bytes = await this.#log.finish();
+  async #storeLog(bytes: Buffer | undefined): Promise<string | undefined> {
     return bytes && refToText(await this.#storage.putObject('blob', bytes, this.options));
   }
 }

@@ -88,6 +88,7 @@ export function toJobInfo(job: JobRecord, spec?: PipelineInfo): JobInfo {
     finished: job.finishedMs === undefined ? undefined : toTimestamp(job.finishedMs),
     outputCommit: { repo, id: job.outputCommit },
     outputRepo: repo,
+    statsCommit: job.statsCommit === undefined ? undefined : { repo, id: job.statsCommit },
     state: JOB_STATES[job.state],
     reason: job.reason,
     restart: job.restart,

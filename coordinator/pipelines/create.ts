@@ -15,6 +15,7 @@ import { parallelismOf, toSpec } from './defaults.js';
 import { inputBranches } from './inputs.js';
 import { pipelineKey, type PipelineRecord } from './model.js';
 import { createSourceReposIn, createTriggersIn } from './sources.js';
+import { setStatsBranchIn } from './stats-branch.js';
 import {
   closeOutputsIn,
   commitSpecIn,
@@ -103,6 +104,7 @@ async function insertIn(
   scope.t.putJson(pipelineKey(name), record);
   const output = { repo: name, name: info.outputBranch };
   await setOutputBranchIn(scope, output, { provenance: outputProvenance(info), head: 'clear' });
+  await setStatsBranchIn(scope, info);
   return record;
 }
 
@@ -141,6 +143,7 @@ async function updateIn(
       head: reprocess ? 'clear' : 'keep',
     },
   );
+  await setStatsBranchIn(scope, info);
   return record;
 }
 

@@ -22,6 +22,7 @@ import {
   type RunningJobRecord,
 } from './model.js';
 import { cronReposOf, deleteCronReposIn } from './sources.js';
+import { detachStatsBranchIn } from './stats-branch.js';
 import {
   closeOutputsIn,
   setOutputBranchIn,
@@ -90,6 +91,7 @@ async function deletePipelineIn(
     if (await scope.branch(output)) {
       await setOutputBranchIn(scope, output, { provenance: [], head: 'keep' });
     }
+    await detachStatsBranchIn(scope, name);
   } else if (record) {
     const clocks = await cronReposOf(scope, record);
     await deleteRepoIn(scope, name, { force: options.force });

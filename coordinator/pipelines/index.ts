@@ -3,3 +3,4 @@ export { openPipelines, Pipelines, type PipelinesOptions } from './pipelines.js'
 export { toJobInfo, toPipelineInfo, toProcessStats, workerSet } from './convert.js';
 export { toTimestamp } from './defaults.js';
 export * from './model.js';
+export { openStatsCommitIn, STATS_BRANCH, statsCommitIn } from './stats-commit.js';

@@ -84,6 +84,8 @@ export interface JobRecord {
   readonly outputRepo: string;
   readonly outputBranch: string;
   readonly outputCommit: string;
+  /** Id of the commit on the stats branch, of a pipeline with stats. */
+  readonly statsCommit?: string;
   readonly state: JobStateName;
   readonly reason: string;
   /** How often an owner took the job over. */
@@ -155,6 +157,7 @@ export interface NewJob {
   readonly specCommit: string;
   readonly outputBranch: string;
   readonly outputCommit: string;
+  readonly statsCommit?: string;
   readonly inputs: readonly InputCommit[];
   readonly startedMs: number;
 }
@@ -178,6 +181,7 @@ export async function createJobIn(t: MetaTxn, job: NewJob): Promise<JobRecord> {
     outputRepo: job.pipeline,
     outputBranch: job.outputBranch,
     outputCommit: job.outputCommit,
+    ...(job.statsCommit === undefined ? {} : { statsCommit: job.statsCommit }),
     state: 'STARTING',
     reason: '',
     restart: 0,

@@ -9,6 +9,7 @@ import type { Meta } from '../meta/index.js';
 import { createBranchIn } from '../versioning/branches.js';
 import { finishCommitIn, startCommitIn } from '../versioning/commits.js';
 import {
+  openKey,
   openPrefix,
   SPEC_REPO,
   type BranchName,
@@ -28,6 +29,7 @@ import {
   type JobRecord,
 } from './model.js';
 import type { SpecStore } from './spec-store.js';
+import { openStatsCommitIn } from './stats-commit.js';
 
 /** What the use cases of this folder stand on. */
 export interface PipelineDeps {
@@ -101,17 +103,20 @@ export async function closeOutputsIn(
 ): Promise<void> {
   for (const open of await scope.t.rangeJson<OpenRecord>(openPrefix(pipeline))) {
     const made = open.provenance.some((p) => p.repo === SPEC_REPO && p.branch === pipeline);
-    if (made) await closeOutputIn(scope, open, options);
+    // Its stats commit was closed with the output commit.
+    if (made && (await scope.t.getJson(openKey(open)))) await closeOutputIn(scope, open, options);
   }
 }
 
-/** Finishes one open output commit as empty and kills its job, if it has one. */
+/** Finishes one open output commit (and its stats commit) as empty and kills its job, if it has one. */
 export async function closeOutputIn(
   scope: Scope,
   commit: CommitName,
   options: { reason: string },
 ): Promise<void> {
   await finishCommitIn(scope, commit, { kind: 'empty' });
+  const stats = await openStatsCommitIn(scope.t, commit);
+  if (stats) await finishCommitIn(scope, stats, { kind: 'empty' });
   const pointer = await scope.t.getJson<JobPointer>(jobByCommitKey(commit.repo, commit.id));
   if (!pointer) return;
   const job = await scope.t.getJson<JobRecord>(jobKey(pointer.pipeline, pointer.job));

@@ -7,6 +7,7 @@ import type { Wait } from '../../storage/types.js';
 import { propagateIn } from '../versioning/propagate.js';
 import type { Scope } from '../versioning/scope.js';
 import { pipelineKey, pipelineNotFound, type PipelineRecord } from './model.js';
+import { setStatsBranchIn } from './stats-branch.js';
 import {
   closeOutputsIn,
   commitSpecIn,
@@ -71,4 +72,5 @@ async function writeIn(
     { repo: name, name: record.outputBranch },
     { provenance: info.stopped ? [] : outputProvenance(info), head: 'keep' },
   );
+  await setStatsBranchIn(scope, info);
 }

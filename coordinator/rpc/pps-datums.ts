@@ -1,5 +1,12 @@
 /** pps.API: datums and logs of jobs. */
-import { codeOf, invalidInput, notFound, unimplemented, wrap } from '../../core/errors.js';
+import {
+  codeOf,
+  invalidInput,
+  notFound,
+  stateConflict,
+  unimplemented,
+  wrap,
+} from '../../core/errors.js';
 import { FileType, type FileInfo } from '../../proto/generated/pfs.js';
 import {
   DatumState,
@@ -13,7 +20,13 @@ import {
 } from '../../proto/generated/pps.js';
 import type { LogLine } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
-import { toProcessStats, toTimestamp, type JobRecord, type Pipelines } from '../pipelines/index.js';
+import {
+  isTerminal,
+  toProcessStats,
+  toTimestamp,
+  type JobRecord,
+  type Pipelines,
+} from '../pipelines/index.js';
 import {
   MASTER_TASK,
   type DatumListOptions,
@@ -46,6 +59,12 @@ export function datumHandlers(deps: DatumDeps): Handlers<APIServer> {
     inspectDatum: async (request, { signal }) => {
       const id = request.datum?.id ?? '';
       const job = await deps.pipelines.job(request.datum?.job?.id ?? '', { signal });
+      if (job.statsCommit === undefined) {
+        throw stateConflict(`stats not enabled on ${job.pipeline}`, { fields: { job: job.id } });
+      }
+      if (!isTerminal(job.state)) {
+        throw stateConflict('job not finished, no stats output yet', { fields: { job: job.id } });
+      }
       const row = await deps.scheduling.findDatum(job, id, await options(deps, job, { signal }));
       if (!row) throw notFound(`couldn't find job file for ${id}`, { fields: { job: job.id, id } });
       return toDatumInfo(row, job);
@@ -138,12 +157,12 @@ async function ofInput(
 }
 
 function toDatumInfo(row: DatumRow, job: JobRecord): DatumInfo {
-  const commit = { repo: { name: job.outputRepo }, id: job.outputCommit };
+  const commit = { repo: { name: job.outputRepo }, id: job.statsCommit ?? '' };
   return {
     datum: { id: row.id, job: { id: job.id } },
     state: DatumState[row.state],
     stats: row.stats && toProcessStats(row.stats),
-    pfsState: { commit, path: `/${row.id}/pfs` },
+    pfsState: job.statsCommit === undefined ? undefined : { commit, path: `/${row.id}/pfs` },
     data: row.files.map(toFileInfo),
   };
 }

@@ -1,6 +1,7 @@
 /** Finds the output commits of a pipeline that want a job, and makes it; closes those that can not get one. */
 import { newId } from '../../core/ids.js';
 import type { Wait } from '../../storage/types.js';
+import { statsCommitIn } from '../pipelines/stats-commit.js';
 import {
   createJobIn,
   jobByCommitKey,
@@ -13,6 +14,7 @@ import {
 } from '../pipelines/model.js';
 import { openKey, SPEC_REPO, type CommitRecord, type OpenRecord } from '../versioning/model.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import { finishStatsIn } from './outcome.js';
 import { nextCommit, type Candidate, type Next } from './ready.js';
 
 const SEEN_MS = 2_000;
@@ -75,7 +77,9 @@ export class JobMaker {
         for (const entry of commit.provenance) {
           if (entry.repo !== SPEC_REPO && (await t.getJson(openKey(entry)))) return undefined;
         }
+        const stats = await statsCommitIn(t, commit);
         return createJobIn(t, {
+          ...(stats ? { statsCommit: stats.id } : {}),
           id,
           pipeline: record.name,
           version: record.version,
@@ -116,6 +120,8 @@ export class JobMaker {
         );
         if (!record || spec || !(await t.getJson(openKey(commit)))) return false;
         await versioning.finishOutputIn(t, commit, {});
+        const output = { outputRepo: commit.repo, outputCommit: commit.id };
+        await finishStatsIn(this.deps, t, output, undefined);
         const pointer = await t.getJson<JobPointer>(jobByCommitKey(commit.repo, commit.id));
         const job = pointer && (await t.getJson<JobRecord>(jobKey(pointer.pipeline, pointer.job)));
         if (pointer && job && !job.finishedMs) {

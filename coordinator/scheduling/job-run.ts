@@ -34,6 +34,7 @@ import {
 import { entriesOf, makePlan } from './plan.js';
 import { hostCount, slotsWanted } from './shares.js';
 import { commitSource } from './source.js';
+import { buildStatsTree, statsRoot } from './stats-tree.js';
 
 export type JobPhase =
   'starting' | 'planning' | 'collecting' | 'merging' | 'finishing' | 'egressing' | 'ended';
@@ -144,7 +145,7 @@ export class JobRun {
       const reason = await failureReason(this.deps, plan, collector.board, wait);
       this.master.write(`job failed: ${reason}`);
       return this.#end(ending, collector, (final) =>
-        endWithFailure(this.deps, final, reason, wait),
+        endWithFailure(this.deps, final, { reason, ...statsOf(ending.header) }, wait),
       );
     }
     await this.#succeed(info, ending, collector, { ...wait, watch });
@@ -213,7 +214,7 @@ export class JobRun {
     const state = deps.egress?.wanted(info) ? 'EGRESSING' : 'SUCCESS';
     await this.#end({ header: { ...header, output } }, collector, async (final) => {
       if (state === 'EGRESSING') wait.watch.commitDone();
-      await endWithSuccess(deps, final, { root: merged.root, state }, wait);
+      await endWithSuccess(deps, final, { root: merged.root, ...statsOf(header), state }, wait);
     });
     this.#job = { ...this.#job, state };
   }
@@ -292,12 +293,13 @@ export class JobRun {
         : await this.deps.storage.getJson<ManifestHeader>(plan.base, wait);
     const { salt } = this.input.record;
     const { board } = collector;
-    const header = await buildManifest(
-      this.deps,
-      { job: this.#job, plan, salt, board, base },
-      wait,
-    );
-    return { header, base };
+    const job = this.#job;
+    const header = await buildManifest(this.deps, { job, plan, salt, board, base }, wait);
+    if (job.statsCommit === undefined) return { header, base };
+    const others = await this.#reusable(wait);
+    const input = { job, plan, board, header, base, others };
+    const stats = encodeNode(await buildStatsTree(this.deps, input, wait)).toString('base64');
+    return { header: { ...header, stats }, base };
   }
 
   /** FAILURE without datums having failed: inputs, spec or merge are at fault. */
@@ -307,7 +309,7 @@ export class JobRun {
     this.log.warn({ reason }, 'job failed');
     const ending = await this.#partial(wait);
     try {
-      await endWithFailure(this.deps, ending, reason, wait);
+      await endWithFailure(this.deps, ending, { reason, ...ending.stats }, wait);
     } catch (error) {
       const ended = error instanceof JobEnded ? error : await this.#movedOn(error, wait);
       if (!ended) throw error;
@@ -324,7 +326,7 @@ export class JobRun {
   }
 
   /** What can be kept of a job that ends early; nothing when even that can not be read. */
-  async #partial(wait: Wait): Promise<Ending> {
+  async #partial(wait: Wait): Promise<Ending & { stats?: { stats?: DirNode } }> {
     const { salt } = this.input.record;
     const ending = { job: this.#job, fence: this.input.fence, salt };
     const collector = this.#collector;
@@ -335,7 +337,8 @@ export class JobRun {
     const { processed, failed, recovered, stats } = collector.board.counts;
     const manifest = await this.deps.storage.putJson(header, wait);
     const results = await this.deps.storage.putJson(collector.index(), wait);
-    return { ...ending, patch: { processed, failed, recovered, stats, manifest, results } };
+    const patch = { processed, failed, recovered, stats, manifest, results };
+    return { ...ending, patch, stats: statsOf(header) };
   }
 
   /** After a refused write: whether the job was ended by somebody else. */
@@ -395,6 +398,15 @@ export class JobRun {
     return kv ? (JSON.parse(kv.value.toString()) as ManifestHistory) : undefined;
   }
 
+  /** Manifests that datums of this job may come from. */
+  async #reusable(wait: Wait): Promise<ManifestHeader[]> {
+    const history = await this.#history(wait);
+    const refs = history?.salt === this.input.record.salt ? history.manifests : [];
+    const load = ({ ref }: { ref: string }): Promise<ManifestHeader> =>
+      this.deps.storage.getJson<ManifestHeader>(ref, wait);
+    return Promise.all(refs.map(load));
+  }
+
   async #indexes(info: PipelineInfo, wait: Wait): Promise<ReadonlyMap<string, number>> {
     const list =
       this.#list ?? (await enumerate(info.input, commitSource(this.deps, this.#job.inputs), wait));
@@ -412,6 +424,12 @@ function endedBy(error: unknown, signal: AbortSignal): JobEnded | undefined {
   if (error instanceof JobEnded) return error;
   const reason: unknown = signal.aborted ? signal.reason : undefined;
   return reason instanceof JobEnded ? reason : undefined;
+}
+
+/** The stats tree of a manifest, as endings want it. */
+function statsOf(header: ManifestHeader): { stats?: DirNode } {
+  const stats = statsRoot(header);
+  return stats ? { stats } : {};
 }
 
 function rootOf(text: string): DirNode {

@@ -36,6 +36,7 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
     datumTries: info.datumTries > 0 ? info.datumTries : DATUM_TRIES,
     datumTimeoutMs: durationMs(info.datumTimeout),
     ...(memoryBytesMax === undefined ? {} : { memoryBytesMax }),
+    ...(info.enableStats && !info.s3Out && !info.spout ? { enableStats: true } : {}),
     ...(limits?.gpu && limits.gpu.number > 0 ? { gpus: limits.gpu.number } : {}),
   };
 }

@@ -100,6 +100,8 @@ export interface ManifestHeader {
   readonly total: number;
   /** base64 of the output's root; absent when the job did not succeed. */
   readonly output?: string;
+  /** base64 of the root of the job's stats tree; absent without stats. */
+  readonly stats?: string;
   /** Datums that did not succeed and so have to run again. */
   readonly unsuccessful: number;
   readonly input?: PlannedInput;

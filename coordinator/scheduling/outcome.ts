@@ -5,6 +5,7 @@
 import type { Wait } from '../../storage/types.js';
 import type { DirNode } from '../../storage/types.js';
 import type { MetaTxn } from '../meta/index.js';
+import { openStatsCommitIn } from '../pipelines/stats-commit.js';
 import {
   jobKey,
   setJobStateIn,
@@ -31,7 +32,11 @@ export interface Ending {
 export async function endWithSuccess(
   deps: OwnerDeps,
   ending: Ending,
-  output: { readonly root: DirNode; readonly state?: 'SUCCESS' | 'EGRESSING' },
+  output: {
+    readonly root: DirNode;
+    readonly stats?: DirNode;
+    readonly state?: 'SUCCESS' | 'EGRESSING';
+  },
   wait: Wait,
 ): Promise<void> {
   const { job } = ending;
@@ -46,6 +51,7 @@ export async function endWithSuccess(
         { repo: job.outputRepo, id: job.outputCommit },
         { root: output.root, ...(ending.patch.manifest ? { datums: ending.patch.manifest } : {}) },
       );
+      await finishStatsIn(deps, t, job, output.stats);
       await setJobStateIn(t, pointerOf(job), {
         state,
         reason: '',
@@ -73,11 +79,14 @@ export async function endEgressed(
   );
 }
 
-/** FAILURE with a reason; the output commit is finished empty, so what depends on it fails too. */
+/**
+ * FAILURE with a reason; the output commit is finished empty, so what depends on it fails too. The
+ * stats commit keeps what is known about the datums.
+ */
 export async function endWithFailure(
   deps: OwnerDeps,
   ending: Ending,
-  reason: string,
+  { reason, stats }: { readonly reason: string; readonly stats?: DirNode },
   wait: Wait,
 ): Promise<void> {
   const { job } = ending;
@@ -93,6 +102,7 @@ export async function endWithFailure(
         patch: ending.patch,
       });
       await deps.versioning.finishOutputIn(t, { repo: job.outputRepo, id: job.outputCommit }, {});
+      await finishStatsIn(deps, t, job, stats);
       await remember(t, ending);
     },
     { ...wait, label: 'job failure' },
@@ -125,6 +135,7 @@ export async function endKilled(
       }
       const commit = { repo: job.outputRepo, id: job.outputCommit };
       if (await t.getJson(openKey(commit))) await deps.versioning.finishOutputIn(t, commit, {});
+      await finishStatsIn(deps, t, job, undefined);
       await remember(t, ending);
     },
     { ...wait, label: 'job kill' },
@@ -133,6 +144,18 @@ export async function endKilled(
 
 export function pointerOf(job: JobRecord): JobPointer {
   return { pipeline: job.pipeline, job: job.id };
+}
+
+/** Finishes the stats commit of a job, without content when there is no tree. */
+export async function finishStatsIn(
+  deps: Pick<OwnerDeps, 'versioning'>,
+  t: MetaTxn,
+  job: Pick<JobRecord, 'outputRepo' | 'outputCommit'>,
+  root: DirNode | undefined,
+): Promise<void> {
+  const output = { repo: job.outputRepo, id: job.outputCommit };
+  const commit = await openStatsCommitIn(t, output);
+  if (commit) await deps.versioning.finishOutputIn(t, commit, root ? { root } : {});
 }
 
 async function requireOpen(t: MetaTxn, job: JobRecord): Promise<void> {

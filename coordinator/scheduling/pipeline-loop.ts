@@ -22,6 +22,7 @@ import { JobMaker } from './job-maker.js';
 import { JobRun } from './job-run.js';
 import { impossible, kindOf, makeDuty, type Duty } from './kinds.js';
 import { Runs } from './runs.js';
+import { closeOrphanedStats } from './stats-orphans.js';
 import { supervised } from './supervised.js';
 import { Wakeup } from './wakeup.js';
 
@@ -102,6 +103,7 @@ export class PipelineLoop {
     const record = this.deps.views.pipelines.get(pipelineKey(this.pipeline));
     if (!record) return 'gone';
     await this.#adopt(record, wait);
+    await closeOrphanedStats(this.deps, this.fence, wait);
     if (record.stopped) {
       await this.#endDuty('the stop of the pipeline');
       this.#rest('paused', '');
