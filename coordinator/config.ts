@@ -27,6 +27,8 @@ export interface CoordinatorConfig {
   readonly readyFile: string | undefined;
   /** The directory of this machine that local:// urls may read; none: they are refused. */
   readonly localSources: string | undefined;
+  /** The directory of this machine that egress to local:// may write; none: it is refused. */
+  readonly localTargets: string | undefined;
 }
 
 export interface CoordinatorSecrets {
@@ -48,6 +50,7 @@ const KEYS = new Set([
   'giveWay',
   'readyFile',
   'localSources',
+  'localTargets',
 ]);
 
 /** Reads and checks a config file. Throws INVALID_INPUT naming the file and the setting. */
@@ -102,6 +105,7 @@ export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
     giveWay: giveWayOf(settings['giveWay'], file),
     readyFile: optional('readyFile'),
     localSources: optional('localSources'),
+    localTargets: optional('localTargets'),
   });
 }
 

@@ -26,6 +26,7 @@ import { openStorage } from '../storage/index.js';
 import type { Wait } from '../storage/types.js';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.js';
 import { ticking } from './cron/index.js';
+import { egressWanted, runEgress } from './egress/index.js';
 import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
 import { StoredObjects } from './objects/stored-objects.js';
@@ -103,6 +104,11 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           loadSpec: pipelines.loadSpec,
           replica: replicaName(config),
           workerConfig: workerConfig(clusterId, config, secrets),
+          egress: {
+            wanted: egressWanted,
+            run: (out, inner) =>
+              runEgress({ meta, storage, clock, localTargets: config.localTargets }, out, inner),
+          },
           beside: [ticking({ storage, versioning, clock, log, loadSpec: pipelines.loadSpec })],
         },
         wait,

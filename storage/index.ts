@@ -29,7 +29,9 @@ export { contentOf, EMPTY_CONTENT, EMPTY_HASH, PACKED_BYTES_MAX } from './conten
 export type { ManyItem, ManyResult, ReadOptions } from './content-reader.js';
 export { ContentWriter, FileSink, type WriterOptions } from './content-writer.js';
 export type { ObjectInfo, ObjectStore } from './object-store.js';
+export type { ReadRange, S3Sink } from './s3-sink.js';
 export type { SourceAddress, SourceObject, S3Source } from './s3-source.js';
+export { orderedAhead } from './ordered-ahead.js';
 export { Sources, type SourcePlace } from './sources.js';
 export { canonicalPath, compileGlob, isGlob, writablePath, type Glob } from './glob.js';
 export { datumLogOp, datumStatsOps, RECOVERED_TEXT, type DatumStats } from './datum-stats.js';

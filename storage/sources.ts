@@ -1,5 +1,5 @@
 /**
- * Bytes that lie with others: s3 URLs to put files from, and links, files whose bytes stay where
+ * Bytes that lie with others: s3 URLs to put files from or outputs to, and links, files whose bytes stay where
  * they are (docs/formats/objects.md, "Linked pieces").
  *
  * K1 A link names one version of its source. When the source has changed, reading fails; other
@@ -12,6 +12,7 @@ import { sha256 } from '../core/sha256.js';
 import { contentOf } from './content.js';
 import { refFromText } from './refs.js';
 import type { S3Credentials } from './s3-client.js';
+import type { S3Sink } from './s3-sink.js';
 import type { S3Source, SourceAddress, SourceObject } from './s3-source.js';
 import type { FileContent, ObjectRef, PieceLocation, Wait } from './types.js';
 
@@ -99,6 +100,12 @@ export class Sources implements Disposable {
     // Not closed: somebody may be reading. Without users its sockets end by themselves.
     if (this.#open.size > BUCKETS_MAX && oldest !== undefined) this.#open.delete(oldest);
     return source;
+  }
+
+  /** A connection to write into a bucket; whoever asks for it disposes it. */
+  async openSink(address: SourceAddress): Promise<S3Sink> {
+    const { S3Sink } = await import('./s3-sink.js');
+    return new S3Sink(address, this.#options);
   }
 
   /** A file that stays where it is. Nothing is read. */

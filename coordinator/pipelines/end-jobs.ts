@@ -52,7 +52,8 @@ async function stopIn(scope: Scope, job: JobRecord): Promise<void> {
   if (!(await scope.t.getJson(openKey(output)))) {
     // Its output is finished and stays; only what is done with it ends.
     const where = { pipeline: job.pipeline, job: job.id };
-    await setJobStateIn(scope.t, where, { state: 'KILLED', nowMs: scope.deps.clock.wallMs() });
+    const nowMs = scope.deps.clock.wallMs();
+    await setJobStateIn(scope.t, where, { state: 'KILLED', reason: '', nowMs });
     return;
   }
   await closeOutputIn(scope, output, { reason: '' });

@@ -59,6 +59,13 @@ export interface InputCommit extends BranchRef {
   readonly commit: string;
 }
 
+/** How far a job's egress is: every file up to `after`, in the order of the tree, is copied. */
+export interface EgressProgress {
+  readonly after: string;
+  readonly files: number;
+  readonly bytes: number;
+}
+
 export interface JobStats {
   readonly downloadMs: number;
   readonly processMs: number;
@@ -106,6 +113,8 @@ export interface JobRecord {
   readonly manifest?: string;
   /** … and results gathered so far. */
   readonly results?: string;
+  /** Only while EGRESSING, and after it. */
+  readonly egress?: EgressProgress;
 }
 
 /** `jrun/<id>`: a job that is not terminal. */
@@ -222,6 +231,7 @@ export type JobPatch = Partial<
     | 'plan'
     | 'manifest'
     | 'results'
+    | 'egress'
   >
 >;
 

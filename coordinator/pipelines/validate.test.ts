@@ -34,6 +34,7 @@ const pfs = (name: string, more: object = {}) => ({
 describe('requests', () => {
   it('accepts a plain pipeline and fills defaults', () => {
     expect(check({})).toBeUndefined();
+    expect(check({ egress: { URL: 's3://bucket/dir' } })).toBeUndefined();
     const request = CreatePipelineRequest.fromPartial({
       pipeline: { name: 'p' },
       transform: { cmd: ['true'] },
@@ -93,6 +94,8 @@ describe('requests', () => {
     ['seconds out of range', { datumTimeout: { seconds: 400_000_000_000 } }],
     ['job_timeout cannot be negative', { jobTimeout: { seconds: -1 } }],
     ['datum_tries cannot be negative', { datumTries: -1 }],
+    ['invalid pipeline spec: egress to gs:// is not built in Tusk', { egress: { URL: 'gs://b' } }],
+    ['invalid pipeline spec: egress must specify a URL', { egress: {} }],
     ['malformed PodSpec', { podSpec: '{' }],
     ['malformed PodPatch', { podPatch: 'x' }],
     ['the following service type X is not allowed', { service: { type: 'X' } }],
@@ -169,7 +172,6 @@ describe('inputs', () => {
     ['input.pfs.s3', { input: pfs('a', { s3: true, glob: '/' }) }],
     ['spout', { spout: {}, input: undefined }],
     ['service', { service: {} }],
-    ['egress', { egress: { URL: 's3://b/d' } }],
     ['s3_out', { s3Out: true }],
     ['an empty transform.cmd', { transform: { image: 'x' } }],
     ['transform.secrets', { transform: { cmd: ['x'], secrets: [{ name: 's' }] } }],

@@ -9,6 +9,7 @@ import type { Duration } from '../../proto/generated/google/protobuf/duration.js
 import type {
   CreatePipelineRequest,
   CronInput,
+  Egress,
   Input,
   PFSInput,
   PipelineInfo,
@@ -16,6 +17,7 @@ import type {
   Spout,
 } from '../../proto/generated/pps.js';
 import { compileGlob } from '../../storage/glob.js';
+import { refusedUrl } from '../egress/destination.js';
 import { childrenOf, kindsOf, visit, type CompositeKind } from './inputs.js';
 
 const NAME = /^[a-zA-Z0-9_-]+$/;
@@ -72,6 +74,7 @@ export function checkPipeline(info: PipelineInfo, given: CreatePipelineRequest):
   if (given.hashtreeSpec && given.hashtreeSpec.constant === 0) {
     fail('invalid pipeline spec: HashtreeSpec.Constant must be > 0');
   }
+  checkEgress(info.egress);
   checkQuantity(info.cacheSize);
   checkDuration('datum_timeout', info.datumTimeout);
   checkDuration('job_timeout', info.jobTimeout);
@@ -248,6 +251,11 @@ function checkJson(what: string, text: string): void {
   }
 }
 
+function checkEgress(egress: Egress | undefined): void {
+  const why = egress && refusedUrl(egress.URL);
+  if (why !== undefined) fail(`invalid pipeline spec: ${why}`);
+}
+
 function checkService(service: Service | undefined): void {
   if (service && !SERVICE_TYPES.includes(service.type)) {
     fail(`the following service type ${service.type} is not allowed`);
@@ -277,7 +285,6 @@ export function checkSupported(request: CreatePipelineRequest): void {
     fail(`${field} is not supported yet in this version of Tusk: ${instead}`);
   if (request.spout) refuse('spout', 'write to an input repo with `put file` from your program');
   if (request.service) refuse('service', 'start the program by hand and read the output repo');
-  if (request.egress) refuse('egress', 'copy results out with `get file -r` after `flush job`');
   if (request.s3Out) refuse('s3_out', 'let the code write files to /pfs/out');
   if (!request.spout && (request.transform?.cmd.length ?? 0) === 0) {
     refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
