@@ -3,6 +3,7 @@
  * the environment only and never stand in the printable part.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { invalidInput, messageOf } from '../core/errors.js';
 
 export interface CoordinatorConfig {
@@ -27,6 +28,8 @@ export interface CoordinatorConfig {
   readonly readyFile: string | undefined;
   /** The directory of this machine that local:// urls may read; none: they are refused. */
   readonly localSources: string | undefined;
+  /** The key that secrets are sealed with; made when it is not there. */
+  readonly secretsKeyFile: string;
   /** The directory of this machine that egress to local:// may write; none: it is refused. */
   readonly localTargets: string | undefined;
 }
@@ -51,6 +54,7 @@ const KEYS = new Set([
   'readyFile',
   'localSources',
   'localTargets',
+  'secretsKeyFile',
 ]);
 
 /** Reads and checks a config file. Throws INVALID_INPUT naming the file and the setting. */
@@ -106,6 +110,7 @@ export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
     readyFile: optional('readyFile'),
     localSources: optional('localSources'),
     localTargets: optional('localTargets'),
+    secretsKeyFile: text('secretsKeyFile', join(text('dataDir'), 'secrets.key')),
   });
 }
 

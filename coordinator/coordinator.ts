@@ -27,6 +27,7 @@ import type { Wait } from '../storage/types.js';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.js';
 import { ticking } from './cron/index.js';
 import { egressWanted, runEgress } from './egress/index.js';
+import { handOutSecrets, openBox, Secrets } from './secrets/index.js';
 import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
 import { StoredObjects } from './objects/stored-objects.js';
@@ -97,6 +98,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     const pipelines = stack.use(
       await openPipelines({ meta, storage, versioning, clock, log }, wait),
     );
+    const secretStore = new Secrets({ meta, box: openBox(config.secretsKeyFile), clock });
     const scheduling = stack.use(
       await openScheduler(
         {
@@ -126,10 +128,19 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
             ...files,
           }),
           service(ObjectAPIService, objectHandlers(new StoredObjects({ meta, storage }))),
-          service(PpsService, joiningPps(ppsHandlers({ pipelines, scheduling }), transactions)),
+          service(
+            PpsService,
+            joiningPps(ppsHandlers({ pipelines, scheduling, secrets: secretStore }), transactions),
+          ),
           service(
             ClusterService,
-            clusterHandlers({ scheduler: scheduling, clusterId, version: VERSION, parts }),
+            clusterHandlers({
+              ...{ scheduler: scheduling, clusterId, version: VERSION, parts },
+              workerSecrets: handOutSecrets({
+                ...{ meta, secrets: secretStore, scheduling },
+                loadSpec: pipelines.loadSpec,
+              }),
+            }),
           ),
           service(VersionService, versionHandlers),
           service(HealthService, healthHandlers),

@@ -267,4 +267,46 @@ const jobCommands: readonly Command[] = [
   },
 ];
 
-export const ppsCommands: readonly Command[] = [...pipelineCommands, ...jobCommands];
+const secretArg = { args: 'SECRET', min: 1, max: 1 } as const;
+
+const secretCommands: readonly Command[] = [
+  {
+    words: 'create secret',
+    args: '',
+    min: 0,
+    max: 0,
+    summary: 'store values that pipelines need and nobody shall read',
+    examples: [['from the JSON of a Secret', 'create secret -f password.json']],
+    flags: [flag.text('file|f', 'JSON of a v1 Secret, or - for standard input', { value: 'PATH' })],
+    load: async () => (await import('./secret.js')).createSecret,
+  },
+  {
+    words: 'inspect secret',
+    ...secretArg,
+    summary: 'show that a secret is there',
+    flags: [],
+    load: async () => (await import('./secret.js')).inspectSecret,
+  },
+  {
+    words: 'list secret',
+    args: '',
+    min: 0,
+    max: 0,
+    summary: 'list secrets',
+    flags: [],
+    load: async () => (await import('./secret.js')).listSecret,
+  },
+  {
+    words: 'delete secret',
+    ...secretArg,
+    summary: 'delete a secret',
+    flags: [],
+    load: async () => (await import('./secret.js')).deleteSecret,
+  },
+];
+
+export const ppsCommands: readonly Command[] = [
+  ...pipelineCommands,
+  ...jobCommands,
+  ...secretCommands,
+];

@@ -31,6 +31,8 @@ const pfs = (name: string, more: object = {}) => ({
   pfs: { name, repo: 'r', glob: '/*', ...more },
 });
 
+const secret = (one: object): Spec => ({ transform: { cmd: ['x'], secrets: [one] } });
+
 describe('requests', () => {
   it('accepts a plain pipeline and fills defaults', () => {
     expect(check({})).toBeUndefined();
@@ -96,6 +98,14 @@ describe('requests', () => {
     ['datum_tries cannot be negative', { datumTries: -1 }],
     ['invalid pipeline spec: egress to gs:// is not built in Tusk', { egress: { URL: 'gs://b' } }],
     ['invalid pipeline spec: egress must specify a URL', { egress: {} }],
+    ['invalid transform: a secret must specify a name', secret({ mountPath: '/s' })],
+    [
+      'invalid transform: secret "s" must specify mount_path, or env_var and key',
+      secret({ name: 's' }),
+    ],
+    ['must specify both of env_var and key', secret({ name: 's', mountPath: '/s', key: 'k' })],
+    ['mount_path "/pfs/in" must be an absolute path', secret({ name: 's', mountPath: '/pfs/in' })],
+    ['mount_path "etc" must be an absolute path', secret({ name: 's', mountPath: 'etc' })],
     ['malformed PodSpec', { podSpec: '{' }],
     ['malformed PodPatch', { podPatch: 'x' }],
     ['the following service type X is not allowed', { service: { type: 'X' } }],
@@ -174,7 +184,6 @@ describe('inputs', () => {
     ['service', { service: {} }],
     ['s3_out', { s3Out: true }],
     ['an empty transform.cmd', { transform: { image: 'x' } }],
-    ['transform.secrets', { transform: { cmd: ['x'], secrets: [{ name: 's' }] } }],
   ])('says that %s is not supported yet and what to do instead', (field, spec) => {
     expect(check(spec)).toMatch(new RegExp(`^${field}.* is not supported yet .*: \\w+`));
   });

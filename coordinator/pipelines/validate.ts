@@ -3,6 +3,7 @@
  * match on, so order and words here are part of the v1 API. Checks that need other records (does
  * the input repo exist, cycles) are made by versioning inside the creating transaction.
  */
+import { posix } from 'node:path';
 import { parseCron } from '../../core/cron.js';
 import { invalidInput, messageOf } from '../../core/errors.js';
 import type { Duration } from '../../proto/generated/google/protobuf/duration.js';
@@ -13,6 +14,7 @@ import type {
   Input,
   PFSInput,
   PipelineInfo,
+  SecretMount,
   Service,
   Spout,
 } from '../../proto/generated/pps.js';
@@ -69,6 +71,7 @@ export function checkPipeline(info: PipelineInfo, given: CreatePipelineRequest):
   if (!info.transform?.image) {
     fail('invalid transform: pipeline transform must contain an image');
   }
+  checkSecrets(info.transform.secrets);
   checkInput(info.input);
   checkParallelism(given);
   if (given.hashtreeSpec && given.hashtreeSpec.constant === 0) {
@@ -251,6 +254,32 @@ function checkJson(what: string, text: string): void {
   }
 }
 
+/** Old servers leave this to Kubernetes, which refuses the pod. */
+function checkSecrets(secrets: readonly SecretMount[]): void {
+  const wrong = (why: string): never => fail(`invalid transform: ${why}`);
+  for (const { name, mountPath, envVar, key } of secrets) {
+    if (name === '') wrong('a secret must specify a name');
+    if (mountPath === '' && envVar === '') {
+      wrong(`secret "${name}" must specify mount_path, or env_var and key`);
+    }
+    if ((envVar === '') !== (key === '')) {
+      wrong(`secret "${name}" must specify both of env_var and key, or neither`);
+    }
+    if (/[=\0]/.test(envVar)) wrong(`secret "${name}": env_var "${envVar}" is no variable name`);
+    if (mountPath !== '' && !isMountPath(mountPath)) {
+      wrong(
+        `secret "${name}": mount_path "${mountPath}" must be an absolute path outside ` +
+          '/pfs, /proc, /dev and /sys',
+      );
+    }
+  }
+}
+
+function isMountPath(path: string): boolean {
+  const plain = path.startsWith('/') && !path.includes('\0') && posix.normalize(path) === path;
+  return plain && path !== '/' && !/^\/(?:pfs|proc|dev|sys)(?:\/|$)/.test(path);
+}
+
 function checkEgress(egress: Egress | undefined): void {
   const why = egress && refusedUrl(egress.URL);
   if (why !== undefined) fail(`invalid pipeline spec: ${why}`);
@@ -289,10 +318,10 @@ export function checkSupported(request: CreatePipelineRequest): void {
   if (!request.spout && (request.transform?.cmd.length ?? 0) === 0) {
     refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
   }
-  if (request.specCommit) refuse('spec_commit', 'create the pipeline from its spec file');
   if ((request.transform?.secrets.length ?? 0) > 0) {
     refuse('transform.secrets', 'pass values in transform.env');
   }
+  if (request.specCommit) refuse('spec_commit', 'create the pipeline from its spec file');
   for (const node of visit(request.input)) {
     if (node.git) refuse('input.git', 'put the checkout into a repo with `put file -r`');
     if (node.pfs?.s3) refuse('input.pfs.s3', 'read files below /pfs/<name>');

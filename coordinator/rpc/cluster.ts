@@ -1,5 +1,10 @@
 /** The service tusk.Cluster: workers join, tools ask how the parts are. */
-import type { ClusterServer, PartStatus } from '../../proto/generated/tusk.js';
+import type {
+  ClusterServer,
+  PartStatus,
+  SecretValue,
+  WorkerSecretsRequest,
+} from '../../proto/generated/tusk.js';
 import type { Scheduler } from '../scheduling/index.js';
 import type { Wait } from '../../storage/types.js';
 import type { Handlers } from './handler.js';
@@ -10,11 +15,15 @@ export interface ClusterDeps {
   readonly version: string;
   /** Looks at every part the coordinator stands on; must answer within seconds. */
   readonly parts: (wait: Wait) => Promise<PartStatus[]>;
+  readonly workerSecrets: (request: WorkerSecretsRequest, wait: Wait) => Promise<SecretValue[]>;
 }
 
 export function clusterHandlers(deps: ClusterDeps): Handlers<ClusterServer> {
   return {
     join: (requests, { signal }) => deps.scheduler.join(requests, { signal }),
+    workerSecrets: async (request, { signal }) => ({
+      values: await deps.workerSecrets(request, { signal }),
+    }),
     status: async (_request, { signal }) => {
       const beats = new Map(
         deps.scheduler.joined().map(({ hello, heartbeat }) => [hello.workerId, heartbeat]),

@@ -11,6 +11,8 @@ import {
 } from '../../proto/generated/pps.js';
 import type { Pipelines } from '../pipelines/index.js';
 import { hostCount, slotsWanted } from '../scheduling/index.js';
+import type { Secrets } from '../secrets/index.js';
+import { secretHandlers } from './pps-secrets.js';
 import { datumHandlers, workerStatus, type DatumDeps } from './pps-datums.js';
 import type { Handlers } from './handler.js';
 
@@ -18,6 +20,7 @@ const EMPTY: Empty = {};
 
 export interface PpsDeps extends DatumDeps {
   readonly pipelines: Pipelines;
+  readonly secrets: Secrets;
 }
 
 export function ppsHandlers(deps: PpsDeps): Handlers<APIServer> {
@@ -25,6 +28,7 @@ export function ppsHandlers(deps: PpsDeps): Handlers<APIServer> {
     ...pipelineHandlers(deps),
     ...jobHandlers(deps),
     ...datumHandlers(deps),
+    ...secretHandlers(deps.secrets),
     ...notYet(),
   };
 }
@@ -63,6 +67,7 @@ function pipelineHandlers(deps: PpsDeps): Handlers<APIServer> {
     },
     deleteAll: async (_request, { signal }) => {
       await pipelines.deleteAll({ signal });
+      await deps.secrets.deleteAll({ signal });
       return EMPTY;
     },
   };
@@ -130,15 +135,10 @@ function notYet(): Handlers<APIServer> {
     throw unimplemented(`${what} is not built yet in this version of Tusk; ${instead}`);
   };
   const inside = 'jobs are made and moved on by Tusk itself, clients have no need to';
-  const secrets = 'pass values in transform.env';
   return {
     createJob: not('CreateJob', inside),
     runPipeline: not('RunPipeline', 'put data into an input, or update with --reprocess'),
     restartDatum: not('RestartDatum', 'stop the job; the next one runs the datum again'),
-    createSecret: not('CreateSecret', secrets),
-    deleteSecret: not('DeleteSecret', secrets),
-    listSecret: not('ListSecret', secrets),
-    inspectSecret: not('InspectSecret', secrets),
     garbageCollect: not('GarbageCollect', 'nothing is lost by waiting for a later version'),
     activateAuth: not('ActivateAuth', 'access control is switched off'),
   };

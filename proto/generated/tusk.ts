@@ -22,6 +22,23 @@ export const protobufPackage = "tusk";
 
 export const protobufFileName = "tusk.proto";
 
+export interface WorkerSecretsRequest {
+  worker: string;
+  pipeline: string;
+  /** Id on `__spec__@<pipeline>`: that of the job, or of the pipeline now. */
+  specCommit: string;
+}
+
+export interface WorkerSecretsReply {
+  values: SecretValue[];
+}
+
+export interface SecretValue {
+  secret: string;
+  key: string;
+  value: Buffer;
+}
+
 export interface JoinRequest {
   hello?: WorkerHello | undefined;
   heartbeat?:
@@ -122,6 +139,281 @@ export interface WorkerStatus {
   hello?: WorkerHello | undefined;
   heartbeat?: WorkerHeartbeat | undefined;
 }
+
+function createBaseWorkerSecretsRequest(): WorkerSecretsRequest {
+  return { worker: "", pipeline: "", specCommit: "" };
+}
+
+export const WorkerSecretsRequest: MessageFns<WorkerSecretsRequest> = {
+  encode(message: WorkerSecretsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.worker !== "") {
+      writer.uint32(10).string(message.worker);
+    }
+    if (message.pipeline !== "") {
+      writer.uint32(18).string(message.pipeline);
+    }
+    if (message.specCommit !== "") {
+      writer.uint32(26).string(message.specCommit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WorkerSecretsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorkerSecretsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.worker = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pipeline = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.specCommit = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WorkerSecretsRequest {
+    return {
+      worker: isSet(object.worker) ? globalThis.String(object.worker) : "",
+      pipeline: isSet(object.pipeline) ? globalThis.String(object.pipeline) : "",
+      specCommit: isSet(object.specCommit)
+        ? globalThis.String(object.specCommit)
+        : isSet(object.spec_commit)
+        ? globalThis.String(object.spec_commit)
+        : "",
+    };
+  },
+
+  toJSON(message: WorkerSecretsRequest): unknown {
+    const obj: any = {};
+    if (message.worker !== "") {
+      obj.worker = message.worker;
+    }
+    if (message.pipeline !== "") {
+      obj.pipeline = message.pipeline;
+    }
+    if (message.specCommit !== "") {
+      obj.specCommit = message.specCommit;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WorkerSecretsRequest>, I>>(base?: I): WorkerSecretsRequest {
+    return WorkerSecretsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WorkerSecretsRequest>, I>>(object: I): WorkerSecretsRequest {
+    const message = createBaseWorkerSecretsRequest();
+    message.worker = object.worker ?? "";
+    message.pipeline = object.pipeline ?? "";
+    message.specCommit = object.specCommit ?? "";
+    return message;
+  },
+};
+
+function createBaseWorkerSecretsReply(): WorkerSecretsReply {
+  return { values: [] };
+}
+
+export const WorkerSecretsReply: MessageFns<WorkerSecretsReply> = {
+  encode(message: WorkerSecretsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.values) {
+      SecretValue.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WorkerSecretsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorkerSecretsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.values.push(SecretValue.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WorkerSecretsReply {
+    return {
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => SecretValue.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: WorkerSecretsReply): unknown {
+    const obj: any = {};
+    if (message.values?.length) {
+      obj.values = message.values.map((e) => SecretValue.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WorkerSecretsReply>, I>>(base?: I): WorkerSecretsReply {
+    return WorkerSecretsReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WorkerSecretsReply>, I>>(object: I): WorkerSecretsReply {
+    const message = createBaseWorkerSecretsReply();
+    message.values = object.values?.map((e) => SecretValue.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSecretValue(): SecretValue {
+  return { secret: "", key: "", value: Buffer.alloc(0) };
+}
+
+export const SecretValue: MessageFns<SecretValue> = {
+  encode(message: SecretValue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.secret !== "") {
+      writer.uint32(10).string(message.secret);
+    }
+    if (message.key !== "") {
+      writer.uint32(18).string(message.key);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(26).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SecretValue {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSecretValue();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.secret = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SecretValue {
+    return {
+      secret: isSet(object.secret) ? globalThis.String(object.secret) : "",
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: SecretValue): unknown {
+    const obj: any = {};
+    if (message.secret !== "") {
+      obj.secret = message.secret;
+    }
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value.length !== 0) {
+      obj.value = base64FromBytes(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SecretValue>, I>>(base?: I): SecretValue {
+    return SecretValue.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SecretValue>, I>>(object: I): SecretValue {
+    const message = createBaseSecretValue();
+    message.secret = object.secret ?? "";
+    message.key = object.key ?? "";
+    message.value = object.value ?? Buffer.alloc(0);
+    return message;
+  },
+};
 
 function createBaseJoinRequest(): JoinRequest {
   return { hello: undefined, heartbeat: undefined, draining: undefined };
@@ -1648,6 +1940,20 @@ export const ClusterService = {
     responseSerialize: (value: StatusResponse): Buffer => Buffer.from(StatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusResponse => StatusResponse.decode(value),
   },
+  /**
+   * The values of secrets that a pipeline's transform names, for a joined worker that runs it.
+   * FAILED_PRECONDITION when a secret is missing, or the pipeline does not run with that spec;
+   * PERMISSION_DENIED for a worker that has not joined.
+   */
+  workerSecrets: {
+    path: "/tusk.Cluster/WorkerSecrets" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WorkerSecretsRequest): Buffer => Buffer.from(WorkerSecretsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WorkerSecretsRequest => WorkerSecretsRequest.decode(value),
+    responseSerialize: (value: WorkerSecretsReply): Buffer => Buffer.from(WorkerSecretsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WorkerSecretsReply => WorkerSecretsReply.decode(value),
+  },
 } as const;
 
 export interface ClusterServer extends UntypedServiceImplementation {
@@ -1659,6 +1965,12 @@ export interface ClusterServer extends UntypedServiceImplementation {
   join: handleBidiStreamingCall<JoinRequest, JoinEvent>;
   /** The parts of the running stack and whether they are well, for `tusk status` and load balancers. */
   status: handleUnaryCall<StatusRequest, StatusResponse>;
+  /**
+   * The values of secrets that a pipeline's transform names, for a joined worker that runs it.
+   * FAILED_PRECONDITION when a secret is missing, or the pipeline does not run with that spec;
+   * PERMISSION_DENIED for a worker that has not joined.
+   */
+  workerSecrets: handleUnaryCall<WorkerSecretsRequest, WorkerSecretsReply>;
 }
 
 export interface ClusterClient extends Client {
@@ -1686,6 +1998,26 @@ export interface ClusterClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * The values of secrets that a pipeline's transform names, for a joined worker that runs it.
+   * FAILED_PRECONDITION when a secret is missing, or the pipeline does not run with that spec;
+   * PERMISSION_DENIED for a worker that has not joined.
+   */
+  workerSecrets(
+    request: WorkerSecretsRequest,
+    callback: (error: ServiceError | null, response: WorkerSecretsReply) => void,
+  ): ClientUnaryCall;
+  workerSecrets(
+    request: WorkerSecretsRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: WorkerSecretsReply) => void,
+  ): ClientUnaryCall;
+  workerSecrets(
+    request: WorkerSecretsRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: WorkerSecretsReply) => void,
+  ): ClientUnaryCall;
 }
 
 export const ClusterClient = makeGenericClientConstructor(ClusterService, "tusk.Cluster") as unknown as {
@@ -1693,6 +2025,14 @@ export const ClusterClient = makeGenericClientConstructor(ClusterService, "tusk.
   service: typeof ClusterService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 function floatToJson(value: number | null | undefined): number | string | null | undefined {
   return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
