@@ -203,3 +203,20 @@ class Parser {
 function escapeMember(character: string): string {
   return /[\\\]\[^\-/(){}|.*+?$]/.test(character) ? `\\${character}` : character;
 }
+
+/** A match of the node may hold a `/`. */
+export function crossesSlash(node: GlobNode): boolean {
+  switch (node.kind) {
+    case 'text':
+      return node.text.includes('/');
+    case 'star':
+    case 'one':
+      return false;
+    case 'any':
+      return true;
+    case 'class':
+      return node.negated || node.crosses;
+    case 'group':
+      return node.alternatives.some((nodes) => nodes.some(crossesSlash));
+  }
+}

@@ -1,17 +1,19 @@
 /**
- * Globs as old clients know them, compiled to regular expressions that capture.
+ * Globs as old clients know them, compiled to matchers that capture.
  *
  * The grammar is ours to keep: `*` and `?` stay inside a component, `**` crosses components, groups
  * `(a|b) @(…) ?(…) *(…) +(…) !(…)` capture, braces do not, classes may match `/`.
  */
 import { invalidInput } from '../core/errors.js';
-import { parseGlob, type GlobNode } from './glob-parser.js';
+import { matcherOf, type Matcher } from './glob-matcher.js';
+import { crossesSlash, parseGlob, type GlobNode } from './glob-parser.js';
 import { canonicalPath } from './path.js';
 
 export { canonicalPath, writablePath } from './path.js';
 
 const GLOB_CHARACTER = /[*?[\]{}!()@+^]/;
 const PATTERN_BYTES_MAX = 4096;
+const SLASH: GlobNode = { kind: 'text', text: '/' };
 
 export interface GlobMatch {
   /** `captures[0]` is the whole path, `captures[1]` the first group; unused groups are ''. */
@@ -46,7 +48,7 @@ export function compileGlob(pattern: string): Glob {
   }
   if (!GLOB_CHARACTER.test(canonical)) return literalGlob(canonical);
   const nodes = parseGlob(canonical);
-  const whole = new RegExp(`^${source(nodes, false)}$`, 'su');
+  const whole = matcherOf(nodes, false);
   const prefix = literalPrefixOf(nodes);
   const levels = splitLevels(nodes);
   const below = levels?.map((_level, depth) => levelTest(levels, depth));
@@ -56,15 +58,15 @@ export function compileGlob(pattern: string): Glob {
     literalPrefix: prefix,
     depth: levels?.length,
     match: (path) => {
-      const found = whole.exec(path);
-      return found ? { captures: found.map((group) => group ?? '') } : undefined;
+      const captures = whole(path);
+      return captures && { captures };
     },
     mayMatchBelow: (path) => {
       const inside = `${path}/`;
       if (!inside.startsWith(prefix) && !prefix.startsWith(inside)) return false;
       if (!below || path === '') return true;
       const depth = countSlashes(path);
-      return depth < below.length && (below[depth - 1] as RegExp).test(path);
+      return depth < below.length && below[depth - 1]?.(path) !== undefined;
     },
   };
 }
@@ -123,62 +125,7 @@ function splitLevels(nodes: readonly GlobNode[]): GlobNode[][] | undefined {
   return levels;
 }
 
-function crossesSlash(node: GlobNode): boolean {
-  switch (node.kind) {
-    case 'text':
-      return node.text.includes('/');
-    case 'star':
-    case 'one':
-      return false;
-    case 'any':
-      return true;
-    case 'class':
-      return node.negated || node.crosses;
-    case 'group':
-      return node.alternatives.some((nodes) => nodes.some(crossesSlash));
-  }
-}
-
-function levelTest(levels: readonly GlobNode[][], depth: number): RegExp {
-  const text = levels
-    .slice(0, depth + 1)
-    .map((nodes) => `/${source(nodes, true)}`)
-    .join('');
-  return new RegExp(`^${text}$`, 'su');
-}
-
-/** `later`: something that matches text follows these nodes in the pattern. */
-function source(nodes: readonly GlobNode[], later: boolean): string {
-  let text = '';
-  for (const [index, node] of nodes.entries()) {
-    const follows = later || nodes.slice(index + 1).some(matchesText);
-    text += nodeSource(node, follows);
-  }
-  return text;
-}
-
-function matchesText(node: GlobNode): boolean {
-  if (node.kind === 'group') return node.alternatives.some((nodes) => nodes.some(matchesText));
-  return node.kind === 'text' || node.kind === 'star' || node.kind === 'any';
-}
-
-function nodeSource(node: GlobNode, follows: boolean): string {
-  switch (node.kind) {
-    case 'text':
-      return node.text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
-    case 'star':
-      return '[^/]*';
-    case 'any':
-      return '.*';
-    case 'one':
-      return '[^/]';
-    case 'class':
-      return `[${node.negated ? '^' : ''}${node.source}]`;
-    case 'group': {
-      const choice = `(?:${node.alternatives.map((nodes) => source(nodes, follows)).join('|')})`;
-      if (node.operator === '{') return choice;
-      if (node.operator === '!') return `((?!${choice}${follows ? '' : '$'})[^/]*)`;
-      return `(${choice}${node.operator === '@' ? '' : node.operator})`;
-    }
-  }
+function levelTest(levels: readonly GlobNode[][], depth: number): Matcher {
+  const start = levels.slice(0, depth + 1).flatMap((nodes) => [SLASH, ...nodes]);
+  return matcherOf(start, true);
 }
