@@ -112,3 +112,8 @@ export function wrap(context: string, error: unknown, fields?: ErrorFields): App
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The start of a text of any length, to name it in an error. */
+export function excerpt(text: string, length = 200): string {
+  return text.length <= length ? text : `${text.slice(0, length)}…`;
+}

@@ -4,7 +4,14 @@
  * client of ours has to read messages.
  */
 import { Metadata, status, type ServiceError, type StatusObject } from '@grpc/grpc-js';
-import { AppError, codeOf, ERROR_CODES, messageOf, type ErrorCode } from '../core/errors.js';
+import {
+  AppError,
+  codeOf,
+  ERROR_CODES,
+  excerpt,
+  messageOf,
+  type ErrorCode,
+} from '../core/errors.js';
 
 const TO_STATUS: Readonly<Record<ErrorCode, status>> = {
   INVALID_INPUT: status.INVALID_ARGUMENT,
@@ -30,6 +37,9 @@ for (const code of ERROR_CODES) {
   if (!FROM_STATUS.has(TO_STATUS[code])) FROM_STATUS.set(TO_STATUS[code], code);
 }
 
+/** Texts travel in HTTP/2 trailers, escaped: longer ones would break the call. */
+const DETAILS_MAX = 8_000;
+
 export const CODE_TRAILER = 'tusk-code';
 
 /**
@@ -42,7 +52,7 @@ export function toStatus(error: unknown, requestId: string): Partial<StatusObjec
   const details =
     code === 'INTERNAL'
       ? `internal error; the coordinator's log has the details under request ${requestId}`
-      : messageOf(error);
+      : excerpt(messageOf(error), DETAILS_MAX);
   return { code: TO_STATUS[code], details, metadata };
 }
 

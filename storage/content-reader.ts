@@ -8,7 +8,7 @@ import { sha256 } from '../core/sha256.js';
 import type { ChunkBuffers } from './chunk-buffers.js';
 import { PACKED_BYTES_MAX } from './content.js';
 import type { GetOptions, ObjectStore } from './object-store.js';
-import { orderedAhead, type AheadJob } from './ordered-ahead.js';
+import { orderedAhead, type AheadBudget, type AheadJob } from './ordered-ahead.js';
 import { keyOf, objectOf } from './refs.js';
 import type { Sources } from './sources.js';
 import type { FileContent, Piece, PieceLocation, Wait } from './types.js';
@@ -23,6 +23,8 @@ export interface ReadFrom {
   readonly objects: ObjectStore;
   /** For linked pieces. */
   readonly sources: Pick<Sources, 'read'>;
+  /** What all reads share. */
+  readonly ahead: AheadBudget;
 }
 
 /** Where reads take their memory; the consumer is done with each buffer when it asks for the next. */
@@ -59,7 +61,7 @@ export async function* readContent(
 ): AsyncGenerator<Buffer> {
   const slices = slicesOf(content, options.offset ?? 0, options.length ?? Infinity);
   const jobs = jobsOf({ ...from, buffers: options.buffers }, slices);
-  for await (const group of orderedAhead(jobs, ahead(options.signal))) {
+  for await (const group of orderedAhead(jobs, limits(from, options.signal))) {
     yield* group.parts;
     group.release();
   }
@@ -87,7 +89,7 @@ export async function* readMany<T>(
   wait: Wait & Memory,
 ): AsyncGenerator<ManyResult<T>> {
   const jobs = manyJobs({ ...from, buffers: wait.buffers }, files);
-  for await (const group of orderedAhead(jobs, ahead(wait.signal))) {
+  for await (const group of orderedAhead(jobs, limits(from, wait.signal))) {
     for (const item of group.parts) {
       if (item.bytes) yield item;
       else yield { ...item, chunks: readContent(from, item.content, wait) };
@@ -100,8 +102,8 @@ interface Source extends ReadFrom {
   readonly buffers: ChunkBuffers | undefined;
 }
 
-function ahead(signal: AbortSignal): { signal: AbortSignal; parallel: number; bytes: number } {
-  return { signal, parallel: PARALLEL, bytes: AHEAD_BYTES };
+function limits(from: ReadFrom, signal: AbortSignal) {
+  return { signal, parallel: PARALLEL, bytes: AHEAD_BYTES, budget: from.ahead };
 }
 
 function* slicesOf(content: FileContent, offset: number, length: number): Generator<Slice> {

@@ -13,6 +13,7 @@ import { sha256 } from '../core/sha256.js';
 import { concatenate } from './canonical.js';
 import { ChunkBuffers } from './chunk-buffers.js';
 import { getExisting, readContent, readMany } from './content-reader.js';
+import { AheadBudget } from './ordered-ahead.js';
 import type { ManyItem, ManyResult, ReadFrom, ReadOptions } from './content-reader.js';
 import { ContentWriter, UploadBudget, type WriterOptions } from './content-writer.js';
 import { DirStore } from './dir-store.js';
@@ -75,6 +76,9 @@ const CACHE_BYTES = 64 * 1024 * 1024;
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
 
+/** What all reads of file bytes together hold ahead of who reads them. */
+const READ_AHEAD_BYTES = 96 * 1024 * 1024;
+
 /** Opens the object store named by the URL. UNAVAILABLE, INVALID_INPUT … say what to do. */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   const storage = new Storage(await openObjects(options), options);
@@ -130,7 +134,7 @@ export class Storage implements AsyncDisposable {
       putJson: (value, wait) => this.putJson(value, wait),
       getBlob: (ref, wait) => this.#json(ref, wait),
     });
-    this.#from = { objects, sources: this.sources };
+    this.#from = { objects, sources: this.sources, ahead: new AheadBudget(READ_AHEAD_BYTES) };
   }
 
   /** From now on large trees are made in a thread; closed with the storage. */

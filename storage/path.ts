@@ -4,10 +4,12 @@
  * Inside storage a path travels as a *key*: its UTF-8 bytes as a latin1 string in which every `/`
  * became NUL. Comparing keys with `<` then is tree order: bytewise, `/` below every other byte.
  */
-import { invalidInput } from '../core/errors.js';
+import { excerpt, invalidInput } from '../core/errors.js';
 
 const NOT_ASCII = /[^\x00-\x7f]/;
 const NOT_PRINTABLE = /[^\x20-\x7e]/;
+/** As of Linux: what is longer could neither be mounted nor downloaded, and does not fit into pages. */
+const PATH_BYTES_MAX = 4096;
 const GLOB_CHARACTER = /[*?[\]{}!()@+^]/;
 
 /** The separator inside keys. */
@@ -19,6 +21,10 @@ export const KEY_SEPARATOR = '\0';
  */
 export function canonicalPath(path: string): string {
   if (path === '' || path === '/') return '';
+  // Inside keys it separates names: `/a\0b` would mean `/a/b`.
+  if (path.includes(KEY_SEPARATOR)) {
+    throw invalidInput(`path (${excerpt(path)}) invalid: a NUL can not be part of a path`);
+  }
   const absolute = path.startsWith('/');
   const parts: string[] = [];
   let above = 0;
@@ -35,9 +41,12 @@ export function canonicalPath(path: string): string {
   return parts.length === 0 ? '' : `/${parts.join('/')}`;
 }
 
-/** The canonical form of a path that is to be written: printable, not the root, no glob. */
+/** The canonical form of a path that is to be written: not too long, printable, not the root, no glob. */
 export function writablePath(path: string): string {
   const canonical = canonicalPath(path);
+  if (canonical.length > PATH_BYTES_MAX) {
+    throw invalidInput(`path (${excerpt(path)}) invalid: longer than ${PATH_BYTES_MAX} bytes`);
+  }
   if (canonical === '' || NOT_PRINTABLE.test(canonical)) {
     throw invalidInput(`path (${path}) invalid: only printable ASCII characters allowed`);
   }

@@ -2,7 +2,13 @@
  * Names and commit references as people and clients write them: what a repo or branch may be
  * called, and the small grammar `branch^2`, `id~`, `master.1`.
  */
-import { type AppError, invalidInput, notFound, stateConflict } from '../../core/errors.js';
+import {
+  type AppError,
+  excerpt,
+  invalidInput,
+  notFound,
+  stateConflict,
+} from '../../core/errors.js';
 import { containsId } from '../../core/ids.js';
 import type { BranchName, CommitName } from './model.js';
 
@@ -24,21 +30,26 @@ export interface ParsedRef {
 }
 
 const NAME = /^[A-Za-z0-9_-]+$/;
+/** Names are parts of keys in etcd. */
+const NAME_MAX = 16_384;
 
 /** Throws INVALID_INPUT unless the text can name a repo. */
 export function checkRepoName(name: string): void {
   if (!NAME.test(name)) throw badName(name);
+  if (name.length > NAME_MAX) {
+    throw invalidInput(`name (${excerpt(name)}) invalid: longer than ${NAME_MAX} characters`);
+  }
 }
 
 /** Throws INVALID_INPUT unless the text can name a branch. */
 export function checkBranchName(name: string): void {
-  if (!NAME.test(name)) throw badName(name);
+  checkRepoName(name);
   if (containsId(name)) throw invalidInput('branch name cannot be a UUID V4');
 }
 
 function badName(name: string): AppError {
   return invalidInput(
-    `name (${name}) invalid: only alphanumeric characters, underscores, and dashes are allowed`,
+    `name (${excerpt(name)}) invalid: only alphanumeric characters, underscores, and dashes are allowed`,
   );
 }
 
