@@ -419,9 +419,45 @@ const fileCommands: readonly Command[] = [
   },
 ];
 
+const mountCommands: readonly Command[] = [
+  {
+    words: 'mount',
+    args: 'DIR',
+    min: 1,
+    max: 1,
+    summary: 'show repos as a local directory (Linux, FUSE)',
+    details:
+      'Shows each repo as a subdirectory, at the commit its branch has now, until the directory is\nunmounted. What is written into writable repos becomes one commit per repo at that moment.',
+    examples: [
+      ['every repo, read-only', 'mount /mnt/data'],
+      ['one branch, to write into', 'mount /mnt/data -r photos@staging+w'],
+    ],
+    flags: [
+      flag.repeat('repos|r', 'only these: repo[@branch-or-commit][+w], +w to write', {
+        value: 'REPO',
+      }),
+      flag.repeat('commits|c', 'as --repos, for old scripts', { hidden: true }),
+      flag.bool('write|w', 'write into every repo that is no output of a pipeline'),
+      flag.bool('debug|d', 'say what goes wrong'),
+      flag.uint('fuse-fd', 'a device that is mounted already', { hidden: true }),
+    ],
+    load: async () => (await import('./mount.js')).mount,
+  },
+  {
+    words: 'unmount',
+    args: '(DIR | --all)',
+    min: 0,
+    max: 1,
+    summary: 'end a mount and commit what was written there',
+    flags: [flag.bool('all|a', 'every mount of this machine, after asking')],
+    load: async () => (await import('./mount.js')).unmount,
+  },
+];
+
 export const pfsCommands: readonly Command[] = [
   ...repoCommands,
   ...commitCommands,
   ...branchCommands,
   ...fileCommands,
+  ...mountCommands,
 ];

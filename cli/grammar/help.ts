@@ -13,7 +13,7 @@ const GROUPS: readonly Group[] = [
   { title: 'Run Tusk', nouns: ['up', 'down', 'status', 'coordinator', 'worker', 'version'] },
   { title: 'Repos', nouns: ['repo'] },
   { title: 'Commits and branches', nouns: ['commit', 'branch'] },
-  { title: 'Files', nouns: ['file'] },
+  { title: 'Files', nouns: ['file', 'mount', 'unmount'] },
   { title: 'Pipelines', nouns: ['pipeline', 'cron'] },
   { title: 'Jobs, datums and logs', nouns: ['job', 'datum', 'logs'] },
   { title: 'Transactions', nouns: ['transaction'] },
