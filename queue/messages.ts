@@ -17,6 +17,8 @@ export interface WorkTransform {
   readonly errStdin: readonly string[];
   readonly user: string;
   readonly workingDir: string;
+  /** The process stays alive and gets one datum after the other. */
+  readonly warm?: boolean;
 }
 
 /** One per job, immutable, JSON in a blob object. */
@@ -36,7 +38,10 @@ export interface JobSpec {
   readonly datumTries: number;
   /** 0 = none. */
   readonly datumTimeoutMs: number;
+  /** Limits of one datum; absent = none. */
   readonly memoryBytesMax?: number;
+  readonly diskBytesMax?: number;
+  readonly cpusMax?: number;
   readonly gpus?: number;
   /** Workers also write what the stats tree shall hold about each datum. */
   readonly enableStats?: boolean;
@@ -134,6 +139,8 @@ export interface TaskResult {
   readonly recovered: number;
   readonly stats: WorkStats;
   readonly firstFailure?: { readonly datum: string; readonly reason: string };
+  /** No datum of this pipeline can run anywhere: its image does not exist, or is refused here. */
+  readonly unrunnable?: string;
 }
 
 /** One line of a datum's or worker's log. */

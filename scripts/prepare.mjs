@@ -16,6 +16,8 @@ const SERVERS = {
 const TEST_SERVERS = {
   ...SERVERS,
   bwrap: 'bubblewrap',
+  podman: 'podman',
+  busybox: 'busybox-static',
   'swift-proxy-server': 'swift-proxy',
   'swift-account-server': 'swift-account',
   'swift-container-server': 'swift-container',

@@ -18,10 +18,21 @@ export interface WorkerConfigFile {
   readonly host: string;
   readonly cpus: number;
   readonly memoryBytes: number;
+  /** Ids as CUDA_VISIBLE_DEVICES takes them; undefined = look for devices. */
+  readonly gpus: readonly string[] | undefined;
+  /** Datums that may use one GPU at once. */
+  readonly gpuShare: number;
+  /** What runs container images; `auto` = podman or docker, whichever answers. */
+  readonly engine: Engine;
+  /** File with the image table (docs/worker.md). */
+  readonly imagesFile: string | undefined;
   /** Passed on to user code. */
   readonly inherited: Readonly<Record<string, string>>;
 }
 
+export type Engine = 'auto' | 'podman' | 'docker' | 'none';
+
+const ENGINES: readonly string[] = ['auto', 'podman', 'docker', 'none'];
 const GIB = 1024 ** 3;
 const CACHE_GIB = 10;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -50,6 +61,10 @@ export function readConfig(
   if (isolation !== undefined && !KINDS.includes(isolation)) {
     throw invalidInput(`--isolation ${isolation}: expected ${KINDS.join(', ')}`);
   }
+  const engine = values.engine ?? env['TUSK_CONTAINER_ENGINE'] ?? 'auto';
+  if (!ENGINES.includes(engine)) {
+    throw invalidInput(`--engine ${engine}: expected ${ENGINES.join(', ')}`);
+  }
   const inherited = INHERITED.flatMap((name) => {
     const value = env[name] ?? (name === 'PATH' ? PATH : undefined);
     return value === undefined ? [] : [[name, value] as const];
@@ -62,6 +77,10 @@ export function readConfig(
     logLevel: values['log-level'] ?? 'info',
     labels: labels(values.label ?? []),
     isolation: isolation as Isolation | undefined,
+    gpus: values.gpus === undefined ? undefined : gpuIds(values.gpus),
+    gpuShare: Math.floor(number('gpu-share', values['gpu-share'] ?? '1', 1, 1024)),
+    engine: engine as Engine,
+    imagesFile: values.images,
     cacheBytes: number('cache-gib', values['cache-gib'] ?? String(CACHE_GIB), 0.1, 1e6) * GIB,
     host: hostname(),
     cpus: availableParallelism(),
@@ -82,6 +101,10 @@ function parse(argv: readonly string[]) {
         'log-level': { type: 'string' },
         'cache-gib': { type: 'string' },
         isolation: { type: 'string' },
+        gpus: { type: 'string' },
+        'gpu-share': { type: 'string' },
+        engine: { type: 'string' },
+        images: { type: 'string' },
         label: { type: 'string', multiple: true },
       },
     }).values;
@@ -96,6 +119,16 @@ function number(name: string, text: string, min: number, max: number): number {
     throw invalidInput(`--${name} ${text}: expected a number from ${min} to ${max}`);
   }
   return name === 'slots' ? Math.floor(value) : value;
+}
+
+/** `0,1,2`, ids of the driver, or `none`. */
+function gpuIds(text: string): string[] {
+  if (text === 'none' || text === '') return [];
+  const ids = text.split(',').map((id) => id.trim());
+  const bad = ids.find((id) => !/^[A-Za-z0-9_:.-]+$/.test(id));
+  if (bad !== undefined) throw invalidInput(`--gpus ${text}: expected ids like 0,1,2`);
+  if (new Set(ids).size < ids.length) throw invalidInput(`--gpus ${text}: names a GPU twice`);
+  return ids;
 }
 
 function labels(list: readonly string[]): Record<string, string> {

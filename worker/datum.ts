@@ -8,16 +8,26 @@ import { AppError, codeOf, messageOf } from '../core/errors.js';
 import { backoffMs } from '../core/retry.js';
 import { decodeNode } from '../storage/node-format.js';
 import type { ContentWriter } from '../storage/index.js';
-import type { RunOp, Wait } from '../storage/types.js';
+import type { FileContent, RunOp, Wait } from '../storage/types.js';
 import type { DatumResult, JobSpec, WorkDatum, WorkStats } from '../queue/messages.js';
 import { collectOutput, type Collected } from './collect.js';
-import { datumEnvironment, durationText, stdinText, type WorkerIdentity } from './environment.js';
+import {
+  durationText,
+  ownEnvironment,
+  pipelineEnvironment,
+  stdinText,
+  type EnvironmentExtras,
+  type WorkerIdentity,
+} from './environment.js';
+import type { RunImage } from './images.js';
+import { LazyFeed } from './lazy-feed.js';
 import type { InputTrees } from './ports.js';
 import type { SlotFiles } from './slot-files.js';
 import type { RunDone, SpawnerClient } from './spawner-client.js';
 import type { RunCommand } from './spawner-protocol.js';
 import type { TaskInputs } from './task-inputs.js';
 import type { TaskLog } from './task-log.js';
+import { warmRequest } from './warm-request.js';
 
 export interface Slot {
   readonly index: number;
@@ -26,7 +36,9 @@ export interface Slot {
 
 export interface DatumDeps {
   readonly clock: Clock;
-  readonly spawner: Pick<SpawnerClient, 'run'>;
+  readonly spawner: Pick<SpawnerClient, 'run' | 'makePipes'>;
+  /** Content for lazy inputs. */
+  readonly read: (content: FileContent, wait: Wait) => AsyncIterable<Buffer>;
   readonly trees: InputTrees;
   readonly identity: WorkerIdentity;
 }
@@ -38,6 +50,8 @@ export interface DatumContext extends Wait {
   readonly inputs: TaskInputs;
   readonly writer: () => ContentWriter;
   readonly user: RunCommand['user'];
+  readonly image: RunImage;
+  readonly extras: EnvironmentExtras;
 }
 
 export interface DatumDone {
@@ -63,6 +77,15 @@ class TryError extends Error {
   ) {
     super(message);
   }
+}
+
+interface RunHow {
+  readonly stdin: string;
+  /** 0 = none. */
+  readonly timeoutMs: number;
+  /** The process stays alive for the next datum. */
+  readonly warm: boolean;
+  readonly signal?: AbortSignal;
 }
 
 interface Totals {
@@ -137,12 +160,14 @@ class DatumRun {
     const { log, inputs, slot } = this.context;
     const start = this.deps.clock.monotonicMs();
     log.say('starting to download data');
-    const lazy = this.datum.inputs.find((input) => input.lazy === true);
-    if (lazy) log.say(`lazy input ${lazy.name}: its files are there before the code starts`);
+    const { note } = this.context.image;
+    if (note !== undefined) log.say(note);
     const bytes = await this.#patiently('download', async () => {
       try {
         const bytes = await inputs.place(this.at, slot.files);
         await slot.files.settle();
+        const pipes = inputs.lazy.map(({ target }) => target);
+        if (pipes.length > 0) await this.deps.spawner.makePipes(pipes);
         return bytes;
       } catch (error) {
         await slot.files.clear();
@@ -157,12 +182,17 @@ class DatumRun {
 
   /** Runs the command; answers the sandbox's root. */
   async #process(): Promise<string> {
-    const { log, spec } = this.context;
-    const { cmd, stdin } = spec.transform;
+    const { log, spec, image } = this.context;
+    const { stdin, warm } = spec.transform;
+    const cmd = spec.transform.cmd.length > 0 ? spec.transform.cmd : image.entrypoint;
     if (cmd.length === 0)
       throw new TryError('invalid pipeline transform, no command specified', false);
     log.say('beginning to run user code');
-    const done = await this.#spawn(cmd, stdinText(stdin), spec.datumTimeoutMs);
+    const done = await this.#fed(cmd, {
+      stdin: stdinText(stdin),
+      timeoutMs: spec.datumTimeoutMs,
+      warm: warm === true,
+    });
     this.#stats.processMs += done.ms;
     const failure = this.#failure(done);
     if (failure === undefined) {
@@ -174,23 +204,45 @@ class DatumRun {
     throw new TryError(`error running user code: ${failure}`, true, words);
   }
 
-  async #spawn(cmd: readonly string[], stdin: string, timeoutMs: number): Promise<RunDone> {
-    const { log, spec, slot, signal, user } = this.context;
+  /** Runs a command while its lazy inputs are served. */
+  async #fed(cmd: readonly string[], how: RunHow): Promise<RunDone> {
+    const { inputs, signal } = this.context;
+    const { lazy } = inputs;
+    if (lazy.length === 0) return this.#spawn(cmd, how);
+    const feed = new LazyFeed({ clock: this.deps.clock, read: this.deps.read }, lazy);
+    const both = AbortSignal.any([signal, feed.failed]);
+    let done: RunDone;
+    try {
+      done = await this.#spawn(cmd, { ...how, signal: both });
+    } finally {
+      await this.#patiently('lazy', async () => {
+        this.#stats.downloadBytes += await feed.stop();
+      });
+    }
+    return done;
+  }
+
+  async #spawn(cmd: readonly string[], how: RunHow): Promise<RunDone> {
+    const { log, spec, slot, user, image, extras } = this.context;
+    const { stdin, timeoutMs, warm, signal = this.context.signal } = how;
     const first = log.count;
+    const shared = pipelineEnvironment(spec, this.deps.identity, extras);
+    const own = ownEnvironment(spec, this.datum);
     const command: RunCommand = {
       argv: cmd,
-      env: datumEnvironment(spec, this.datum, this.deps.identity),
-      cwd: spec.transform.workingDir || '/',
+      env: warm ? shared : { ...shared, ...own },
+      cwd: spec.transform.workingDir || image.workingDir || '/',
       stdin,
       user,
       timeoutMs,
+      ...(warm ? { request: warmRequest(this.datum, own, shared) } : {}),
     };
     const done = await this.deps.spawner.run(slot.index, command, {
       signal,
       onLines: (from, lines) => log.live(first + from, lines),
     });
     await log.output(done);
-    signal.throwIfAborted();
+    this.context.signal.throwIfAborted();
     return done;
   }
 
@@ -206,6 +258,8 @@ class DatumRun {
       case 'killed':
         return 'the process was killed';
       case 'broken':
+      case 'limit':
+      case 'failed':
         return end.message;
     }
   }
@@ -236,7 +290,11 @@ class DatumRun {
     const { errCmd, errStdin } = spec.transform;
     if (errCmd.length === 0) return false;
     log.say('beginning to run user error handling code');
-    const done = await this.#spawn(errCmd, stdinText(errStdin), 0);
+    const done = await this.#spawn(errCmd, {
+      stdin: stdinText(errStdin),
+      timeoutMs: 0,
+      warm: false,
+    });
     this.#stats.processMs += done.ms;
     const failure = this.#failure(done);
     const after = durationText(done.ms);
@@ -257,7 +315,7 @@ class DatumRun {
         const code = codeOf(error);
         if (code === 'UNAVAILABLE' || code === 'OVERLOADED' || code === 'DEADLINE') {
           // A writer that failed once stays failed; the task starts again with a new one.
-          if (what === 'upload' || clock.monotonicMs() - start > STORE_PATIENCE_MS) throw error;
+          if (what !== 'download' || clock.monotonicMs() - start > STORE_PATIENCE_MS) throw error;
           await clock.sleep(backoffMs(attempt, { baseDelayMs: 100 }), this.context);
         } else if (error instanceof AppError && code !== 'NO_SPACE' && code !== 'CANCELLED') {
           throw new TryError(messageOf(error), false);

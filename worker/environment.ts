@@ -1,6 +1,8 @@
 /** The environment of user code (docs/worker.md has the table). */
 import type { JobSpec, WorkDatum } from '../queue/messages.js';
 
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 export interface WorkerIdentity {
   readonly worker: string;
   /** Stands where old clients expect a Kubernetes namespace. */
@@ -9,19 +11,38 @@ export interface WorkerIdentity {
   readonly inherited: Readonly<Record<string, string>>;
 }
 
+/** What the environment takes from elsewhere than spec and datum. */
+export interface EnvironmentExtras {
+  /** ENV of the image; it takes the place of the worker's own variables. */
+  readonly image?: Readonly<Record<string, string>>;
+  readonly home?: string;
+  /** Variables about GPUs. */
+  readonly gpu?: Readonly<Record<string, string>>;
+}
+
 /** Variables of one datum; a later entry of the same name wins. */
 export function datumEnvironment(
   spec: JobSpec,
   datum: WorkDatum,
   identity: WorkerIdentity,
+  extras: EnvironmentExtras = {},
+): Record<string, string> {
+  return { ...pipelineEnvironment(spec, identity, extras), ...ownEnvironment(spec, datum) };
+}
+
+/** The part that all datums of a pipeline share. */
+export function pipelineEnvironment(
+  spec: JobSpec,
+  identity: WorkerIdentity,
+  { image, home, gpu }: EnvironmentExtras = {},
 ): Record<string, string> {
   const env: Record<string, string> = {
-    ...identity.inherited,
-    HOME: '/tmp',
+    ...(image ? { PATH: DEFAULT_PATH, ...image } : identity.inherited),
+    HOME: home ?? '/tmp',
     PPS_PIPELINE_NAME: spec.pipeline,
   };
   for (const [name, value] of Object.entries(spec.transform.env)) env[name] = expand(value, env);
-  Object.assign(env, {
+  return Object.assign(env, gpu, {
     PPS_SPEC_COMMIT: spec.specCommit,
     PPS_PIPELINE_NAME: spec.pipeline,
     PPS_POD_NAME: identity.worker,
@@ -29,6 +50,11 @@ export function datumEnvironment(
     PACH_NAMESPACE: identity.namespace,
     PACH_IN_WORKER: 'true',
   });
+}
+
+/** The part that belongs to one datum, or to its job. */
+export function ownEnvironment(spec: JobSpec, datum: WorkDatum): Record<string, string> {
+  const env: Record<string, string> = {};
   for (const input of datum.inputs) {
     env[input.name] = `/pfs/${input.name}${input.path === '/' ? '' : input.path}`;
     env[`${input.name}_COMMIT`] = input.commit;

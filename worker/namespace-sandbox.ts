@@ -5,13 +5,17 @@
  *    the namespace is killed before the run is reported.
  * N2 A kill takes the whole namespace (its pid 1), so nothing can survive or ignore it; the next
  *    run makes a new one.
- * N3 A run is over only when the namespace said so with the run's own random token, or is gone.
+ * N3 A process that stays alive for several runs holds the agent; any other command, and any
+ *    failure, ends its namespace.
+ * N4 A run is over only when the namespace said so with the run's own random token, or is gone.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
+import { WarmChannel } from './warm-channel.js';
 import type { Sandbox } from './sandbox.js';
+import type { SandboxLimits } from './sandbox-limits.js';
 import { bwrapLine, PRIVATE_DIRS, unshareLine } from './sandbox-args.js';
 import { agentPrelude, runScript } from './shell.js';
 import type { SlotPipes } from './slot-pipes.js';
@@ -21,6 +25,9 @@ interface Agent {
   readonly child: ChildProcess;
   readonly ready: Promise<boolean>;
   initPid?: number;
+  /** The command that stays alive in it. */
+  token?: string;
+  stays?: { readonly key: string; readonly channel: WarmChannel };
 }
 
 interface Current {
@@ -43,7 +50,12 @@ export class NamespaceSandbox implements Sandbox {
     readonly place: SlotPlace,
     readonly pipes: SlotPipes,
     readonly asRoot: boolean,
+    readonly limits: SandboxLimits,
   ) {}
+
+  get pid(): number | undefined {
+    return this.#agent?.child.pid;
+  }
 
   get root(): string {
     const agent = this.#agent;
@@ -52,19 +64,56 @@ export class NamespaceSandbox implements Sandbox {
   }
 
   async run(command: RunCommand): Promise<RunEnd> {
+    const key = command.request === undefined ? undefined : stayKey(command);
+    if (this.#agent?.stays && this.#agent.stays.key !== key) this.kill();
     const agent = (this.#agent ??= this.#start());
     if (!(await agent.ready)) {
       if (this.#agent === agent) this.#agent = undefined;
       return { why: 'broken', message: `cannot make a sandbox: ${this.#lastWords.trim()}` };
     }
-    const token = randomBytes(16).toString('hex');
-    const end = await new Promise<RunEnd>((resolve) => {
-      this.#current = { token, end: resolve };
-      agent.child.stdin?.write(runScript(command, token));
-    });
+    const end = await this.#runIn(agent, command, key);
     this.#current = undefined;
     this.pipes.drain();
     return end;
+  }
+
+  #runIn(agent: Agent, command: RunCommand, key: string | undefined): Promise<RunEnd> {
+    const token = randomBytes(16).toString('hex');
+    return new Promise<RunEnd>((resolve) => {
+      if (key === undefined) {
+        this.#current = { token, end: resolve };
+        agent.child.stdin?.write(this.#script(command, token));
+        return;
+      }
+      const failed = (message: string): void => {
+        this.kill();
+        resolve({ why: 'failed', message });
+      };
+      if (!agent.stays) {
+        const [, , , , , requests, answers] = agent.child.stdio as readonly unknown[];
+        const channel = new WarmChannel(requests as Writable, answers as Readable);
+        agent.stays = { key, channel };
+        agent.child.stdin?.write(this.#script(command, token));
+        agent.token = token;
+      }
+      this.#current = {
+        token: agent.token ?? token,
+        end: (end) => {
+          if (end.why !== 'exit') return resolve(end);
+          failed(`the process ended with exit status ${end.code} and without an answer`);
+        },
+      };
+      agent.stays.channel.ask(command.request ?? '', (answer) => {
+        if (answer.fatal) failed(answer.error ?? '');
+        else if (answer.error !== undefined) resolve({ why: 'failed', message: answer.error });
+        else resolve({ why: 'exit', code: 0 });
+      });
+    });
+  }
+
+  #script(command: RunCommand, token: string): string {
+    const { limits, warm } = this.place;
+    return runScript(command, { token, ...(limits ? { limits } : {}), warm: warm === true });
   }
 
   kill(): void {
@@ -80,12 +129,14 @@ export class NamespaceSandbox implements Sandbox {
   }
 
   #start(): Agent {
-    const options = { dir: this.place.dir, root: this.asRoot, infoFd: 4 };
-    const line = this.place.isolation === 'bwrap' ? bwrapLine(options) : unshareLine(options);
+    const { dir, rootfs, devices, isolation, warm } = this.place;
+    const options = { dir, rootfs, devices, root: this.asRoot, infoFd: 4 };
+    const plainLine = isolation === 'bwrap' ? bwrapLine(options) : unshareLine(options);
+    const line = this.limits.wrap(plainLine);
     const [stdout, stderr] = this.pipes.childFds;
     this.#lastWords = '';
     const child = spawn(line.program, line.args, {
-      stdio: ['pipe', stdout, stderr, 'pipe', 'pipe'],
+      stdio: ['pipe', stdout, stderr, 'pipe', 'pipe', ...(warm ? (['pipe', 'pipe'] as const) : [])],
       env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
       cwd: '/',
       // `kill 0` in user code must not reach this process.
@@ -108,6 +159,7 @@ export class NamespaceSandbox implements Sandbox {
       if (pid) agent.initPid = Number(pid[1]);
     });
     this.#listen(child.stdio[3] as Readable, settle);
+    for (const stream of child.stdio.slice(5)) stream?.on('error', () => undefined);
     (child.stdin as Writable).write(agentPrelude({ privateDirs: PRIVATE_DIRS }));
     return agent;
   }
@@ -127,6 +179,11 @@ export class NamespaceSandbox implements Sandbox {
       }
     });
   }
+}
+
+/** Processes that may take each other's datums. */
+function stayKey({ argv, env, cwd, user }: RunCommand): string {
+  return JSON.stringify([argv, env, cwd, user]);
 }
 
 function exitText(code: number | null, signal: NodeJS.Signals | null): string {

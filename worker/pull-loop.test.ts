@@ -7,6 +7,7 @@ import type { TaskMessage } from '../queue/messages.js';
 import type { Slot } from './datum.js';
 import type { TaskDelivery } from './ports.js';
 import { PullLoop, type PullLoopDeps } from './pull-loop.js';
+import { Room } from './room.js';
 import type { SlotFiles } from './slot-files.js';
 
 /** A queue in memory that records what becomes of each task. */
@@ -72,6 +73,10 @@ class TestClock implements Clock {
     });
 }
 
+const room = new Room({
+  ...{ cpus: 2, memoryBytes: 1000, diskBytes: 0, gpus: ['0', '1'], gpuShare: 1 },
+});
+
 function setUp(slots: number, run?: PullLoopDeps['run']) {
   const tasks = new Tasks();
   const clock = new TestClock();
@@ -81,6 +86,7 @@ function setUp(slots: number, run?: PullLoopDeps['run']) {
     queue: tasks,
     clock,
     log: silentLog,
+    room,
     slots: Array.from({ length: slots }, (_, index) => ({ index, files: {} as SlotFiles })),
     run:
       run ??
@@ -117,6 +123,30 @@ describe('the pull loop', () => {
     expect(new Set(tasks.fate.values())).toEqual(new Set(['ack']));
     expect(counts.max).toBe(4);
     expect(tasks.askedMax).toBeLessThanOrEqual(4);
+    await loop.close();
+  });
+
+  it('holds no more than its room, and gives each task GPUs of its own', async () => {
+    const using = new Map<Slot, readonly string[]>();
+    const seen: string[] = [];
+    const { tasks, loop } = setUp(6, async (_task, { slot, grant }) => {
+      using.set(slot, grant.gpus);
+      const all = [...using.values()].flat();
+      seen.push(all.join(','));
+      expect(new Set(all).size).toBe(all.length);
+      for (let turn = 0; turn < 3; turn += 1) await new Promise((next) => setImmediate(next));
+      using.delete(slot);
+    });
+    tasks.add('g', 'j', 20);
+    tasks.add('m', 'j', 20);
+    const needs = { cpus: 0, memoryBytes: 0, diskBytes: 0, gpus: 0 };
+    loop.assign([
+      { ...job('g'), needs: { ...needs, gpus: 1 } },
+      { ...job('m'), needs: { ...needs, memoryBytes: 400 } },
+    ]);
+    await until(() => tasks.fate.size === 40);
+    expect(new Set(tasks.fate.values())).toEqual(new Set(['ack']));
+    expect(seen.some((ids) => ids.split(',').length === 2)).toBe(true);
     await loop.close();
   });
 

@@ -4,7 +4,8 @@
  * L1 Tasks in hand and tasks asked for together never exceed the slots.
  * L2 Free slots go to the pipeline that uses the fewest; one whose last question found nothing
  *    holds one slot at most while others have work, so idle pipelines cost next to nothing.
- * L3 A task is acknowledged after its result is stored, or when nobody wants it any more; in all
+ * L3 What tasks in hand and asked for need together never exceeds the worker's room (room.ts).
+ * L4 A task is acknowledged after its result is stored, or when nobody wants it any more; in all
  *    other cases it is given back with a delay, and a reason in the log.
  */
 import type { Clock } from '../core/clock.js';
@@ -15,12 +16,14 @@ import type { Wait } from '../storage/types.js';
 import type { TaskMessage } from '../queue/messages.js';
 import type { Slot } from './datum.js';
 import type { TaskDelivery, WorkQueue } from './ports.js';
+import type { Grant, Needs, Room } from './room.js';
 
 export interface Assignment {
   readonly pipeline: string;
   /** 0 = no limit of its own. */
   readonly slotsMax: number;
   readonly jobs: readonly string[];
+  readonly needs?: Needs | undefined;
 }
 
 export interface RunningTask {
@@ -35,17 +38,23 @@ export interface RunningTask {
 export interface PullLoopDeps {
   readonly queue: Pick<WorkQueue, 'pull'>;
   readonly slots: readonly Slot[];
+  readonly room: Room;
   readonly clock: Clock;
   readonly log: Log;
   /** Runs a task and publishes its result; throws when that was not possible. */
   readonly run: (
     task: TaskMessage,
-    options: Wait & { readonly slot: Slot; readonly onDatum: (id: string) => void },
+    options: Wait & {
+      readonly slot: Slot;
+      readonly grant: Grant;
+      readonly onDatum: (id: string) => void;
+    },
   ) => Promise<void>;
 }
 
 interface Share {
   slotsMax: number;
+  needs: Needs | undefined;
   jobs: ReadonlySet<string>;
   inUse: number;
   asked: number;
@@ -102,12 +111,13 @@ export class PullLoop {
       share.stop.abort(cancelledBy('a change of assignments'));
       if (share.inUse === 0) this.#shares.delete(pipeline);
     }
-    for (const { pipeline, slotsMax, jobs } of assignments) {
+    for (const { pipeline, slotsMax, jobs, needs } of assignments) {
       const share = this.#shares.get(pipeline);
       const fresh = !share || share.stop.signal.aborted;
       const next: Share = fresh
         ? { ...EMPTY, inUse: share?.inUse ?? 0, stop: childController(this.#scope.signal) }
         : share;
+      next.needs = needs;
       next.slotsMax = slotsMax === 0 ? Number.POSITIVE_INFINITY : slotsMax;
       // Work is likely when there is a job that was not there before.
       if (jobs.some((job) => !next.jobs.has(job))) next.cold = false;
@@ -161,9 +171,9 @@ export class PullLoop {
     share.stop.abort(cancelledBy('the worker itself'));
     for (const [pipeline, one] of this.#shares) {
       if (one !== share) continue;
-      const { slotsMax, jobs, inUse } = share;
+      const { slotsMax, jobs, inUse, needs } = share;
       const stop = childController(this.#scope.signal);
-      this.#shares.set(pipeline, { ...EMPTY, slotsMax, jobs, inUse, stop });
+      this.#shares.set(pipeline, { ...EMPTY, slotsMax, jobs, inUse, needs, stop });
     }
   }
 
@@ -173,9 +183,15 @@ export class PullLoop {
     const used = ([name, share]: [string, Share]): number =>
       share.inUse + share.asked + (grants.get(name) ?? 0);
     let free = this.#free.length - this.#asked();
+    const taken = (): readonly (readonly [Needs | undefined, number])[] =>
+      [...this.#shares].map((entry) => [entry[1].needs, used(entry)]);
     while (free > 0) {
+      const held = taken();
       const open = [...this.#shares].filter(
-        (entry) => entry[1].jobs.size > 0 && used(entry) < entry[1].slotsMax,
+        ([name, share]) =>
+          share.jobs.size > 0 &&
+          used([name, share]) < share.slotsMax &&
+          this.deps.room.fits(share.needs, held),
       );
       const contended = open.length > 1;
       const next = open
@@ -234,19 +250,27 @@ export class PullLoop {
     const startedMs = this.deps.clock.wallMs();
     const status = { pipeline, job, task: task.task, attempt, startedMs, datum: '' };
     const work: Work = { status, delivery, stop };
-    this.#work.add(work);
     const share = this.#shares.get(pipeline);
+    const grant = this.deps.room.take(share?.needs);
+    if (!grant) {
+      // Its needs changed while it was on its way.
+      delivery.nak(UNKNOWN_RETRY_MS);
+      this.#free.push(slot);
+      return this.#schedule();
+    }
+    this.#work.add(work);
     if (share) share.inUse += 1;
     try {
       if (this.#wanted(pipeline, delivery)) {
         const onDatum = (id: string): void => void (status.datum = id);
-        await this.deps.run(task, { slot, signal: stop.signal, onDatum });
+        await this.deps.run(task, { slot, grant, signal: stop.signal, onDatum });
         await delivery.ack();
       }
     } catch (error) {
       this.#giveBack(work, error);
     } finally {
       this.#work.delete(work);
+      grant.release();
       this.#free.push(slot);
       const now = this.#shares.get(pipeline);
       if (now) {
@@ -313,7 +337,14 @@ export class PullLoop {
   }
 }
 
-const EMPTY = { slotsMax: 0, jobs: new Set<string>(), inUse: 0, asked: 0, cold: false };
+const EMPTY = {
+  slotsMax: 0,
+  needs: undefined as Needs | undefined,
+  jobs: new Set<string>(),
+  inUse: 0,
+  asked: 0,
+  cold: false,
+};
 
 function remember(set: Set<string>, value: string): void {
   set.add(value);

@@ -34,22 +34,55 @@ export interface SandboxOptions {
   readonly root: boolean;
   /** File descriptor on which bwrap tells the pid of the namespace's first process. */
   readonly infoFd: number;
+  /** Unpacked image in place of the host's directories. */
+  readonly rootfs?: string;
+  readonly devices?: readonly string[];
 }
 
 /** bwrap cannot create /pfs below a read-only root, so the root is put together from its parts. */
 export function bwrapLine(options: SandboxOptions): SandboxLine {
-  const args = ['--tmpfs', '/', ...hostRoot()];
+  const { rootfs, root } = options;
+  const args = rootfs === undefined ? ['--tmpfs', '/', ...hostRoot()] : imageRoot(options);
   args.push('--proc', '/proc', '--dev', '/dev');
+  for (const device of options.devices ?? []) args.push('--dev-bind-try', device, device);
   args.push('--perms', '1777', '--tmpfs', '/tmp');
-  if (isDirectory('/var/tmp')) args.push('--perms', '1777', '--tmpfs', '/var/tmp');
+  if (isDirectory(`${rootfs ?? ''}/var/tmp`)) {
+    args.push('--perms', '1777', '--tmpfs', '/var/tmp');
+  }
   args.push('--ro-bind', `${options.dir}/pfs`, '/pfs', '--bind', `${options.dir}/out`, '/pfs/out');
   args.push('--unshare-pid', '--unshare-ipc', '--die-with-parent', '--clearenv', '--new-session');
   args.push('--info-fd', String(options.infoFd), '--chdir', '/');
-  if (options.root) {
+  if (root) {
     args.push('--cap-drop', 'ALL', ...CAPABILITIES.flatMap((name) => ['--cap-add', name]));
   }
   args.push('--', '/bin/sh');
-  return { program: 'bwrap', args };
+  if (rootfs === undefined || !root) return { program: 'bwrap', args };
+  return overlaid(options.dir, rootfs, args);
+}
+
+/** An image's root: writable over the image for root, read-only for others. */
+function imageRoot({ dir, rootfs = '', root }: SandboxOptions): string[] {
+  const args = root ? ['--bind', `${dir}/root`, '/'] : ['--ro-bind', rootfs, '/'];
+  if (isDirectory(`${rootfs}/sys`)) args.push('--ro-bind', '/sys', '/sys');
+  // The network is the host's, so names are looked up as the host does.
+  for (const file of ['/etc/resolv.conf', '/etc/hosts']) {
+    if (isFile(rootfs + file)) args.push('--ro-bind-try', file, file);
+  }
+  return args;
+}
+
+/**
+ * What user code writes outside /pfs goes to a layer of the slot's own, which is gone with the
+ * sandbox; the mount is in a namespace of its own, so nothing has to be unmounted.
+ */
+function overlaid(dir: string, rootfs: string, args: readonly string[]): SandboxLine {
+  const at = quote(dir);
+  const script = [
+    `rm -rf ${at}/upper ${at}/overlay && mkdir -p ${at}/upper ${at}/overlay ${at}/root`,
+    `mount -t overlay tusk -o "lowerdir=$0,upperdir=${dir}/upper,workdir=${dir}/overlay" ${at}/root`,
+    'exec bwrap "$@"',
+  ].join(' && ');
+  return { program: 'unshare', args: ['--mount', '--', '/bin/sh', '-c', script, rootfs, ...args] };
 }
 
 /**
@@ -98,4 +131,8 @@ function isDirectory(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isFile(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }

@@ -10,6 +10,8 @@ export interface Sandbox {
   /** Kills the command in progress with everything it started; its `run` answers soon after. */
   kill(): void;
   close(): void;
+  /** The process everything in the sandbox descends from, while there is one. */
+  readonly pid: number | undefined;
   /** The sandbox's root directory from outside (`/proc/<pid>/root`), empty when it has none. */
   readonly root: string;
 }

@@ -21,14 +21,20 @@ describe('scripts for the agent', () => {
   });
 
   it('runs programs, never builtins, and answers the exit code', () => {
-    expect(run(runScript({ ...command, argv: ['sh', '-c', 'exit 7'] }, 'T'))).toBe('end 7\n');
-    expect(run(runScript({ ...command, argv: ['echo', '-n', 'x'] }, 'T'))).toBe('xend 0\n');
-    expect(run(runScript({ ...command, argv: ['exit', '3'] }, 'T'))).toBe('end 127\n');
+    expect(run(runScript({ ...command, argv: ['sh', '-c', 'exit 7'] }, { token: 'T' }))).toBe(
+      'end 7\n',
+    );
+    expect(run(runScript({ ...command, argv: ['echo', '-n', 'x'] }, { token: 'T' }))).toBe(
+      'xend 0\n',
+    );
+    expect(run(runScript({ ...command, argv: ['exit', '3'] }, { token: 'T' }))).toBe('end 127\n');
   });
 
   it('sets exactly the variables, whatever their names', () => {
     const env = { A: "1'2", 'x-y': 'z', IFS: 'q', PPID: '5', 'in.put': '' };
-    const out = run(runScript({ ...command, env, argv: ['/usr/bin/env'] }, 'T')).split('\n');
+    const out = run(runScript({ ...command, env, argv: ['/usr/bin/env'] }, { token: 'T' })).split(
+      '\n',
+    );
     expect(out).toEqual(
       expect.arrayContaining(["A=1'2", 'x-y=z', 'IFS=q', 'PPID=5', 'in.put=', 'PWD=/', 'end 0']),
     );
@@ -37,11 +43,13 @@ describe('scripts for the agent', () => {
 
   it('does not take a program with "=" in its name for a variable', () => {
     const env = { 'x-y': 'z' };
-    expect(run(runScript({ ...command, env, argv: ['a=b'] }, 'T'))).toBe('end 127\n');
+    expect(run(runScript({ ...command, env, argv: ['a=b'] }, { token: 'T' }))).toBe('end 127\n');
   });
 
   it('feeds standard input as it is', () => {
     const stdin = '$HOME `id`\nEOF\n\\\n';
-    expect(run(runScript({ ...command, stdin, argv: ['cat'] }, 'T'))).toBe(`${stdin}end 0\n`);
+    expect(run(runScript({ ...command, stdin, argv: ['cat'] }, { token: 'T' }))).toBe(
+      `${stdin}end 0\n`,
+    );
   });
 });

@@ -36,15 +36,19 @@ interface Waiting {
   readonly onLines: RunOptions['onLines'];
 }
 
+/** Named pipes made by one process. */
+const PIPES_AT_ONCE = 500;
 /** A process that cannot live this long is not started again at once. */
 const RESTART_MS = 1000;
 
 export class SpawnerClient implements AsyncDisposable {
   #child: ChildProcess;
   #closed = false;
+  readonly #afterClose: (() => void)[] = [];
   #nextRun = 1;
   readonly #places = new Map<number, SlotPlace>();
   readonly #waiting = new Map<number, Waiting>();
+  readonly #pipes = new Map<number, (error: string) => void>();
 
   /** Forks the spawner: call this first thing, while the process is small. */
   constructor(readonly options: { readonly log: () => Log; readonly entry?: string }) {
@@ -73,6 +77,28 @@ export class SpawnerClient implements AsyncDisposable {
     });
   }
 
+  /** Process id of the spawner. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Makes named pipes; throws what the system says. */
+  async makePipes(paths: readonly string[]): Promise<void> {
+    for (let at = 0; at < paths.length; at += PIPES_AT_ONCE) {
+      const id = this.#nextRun++;
+      const error = await new Promise<string>((resolve) => {
+        this.#pipes.set(id, resolve);
+        this.#send({ kind: 'pipes', id, paths: paths.slice(at, at + PIPES_AT_ONCE) });
+      });
+      if (error !== '') throw new Error(`cannot make named pipes: ${error}`);
+    }
+  }
+
+  /** Calls back when the spawner and its sandboxes are gone. */
+  onClosed(work: () => void): void {
+    this.#afterClose.push(work);
+  }
+
   /** Kills everything that still runs. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
@@ -83,6 +109,7 @@ export class SpawnerClient implements AsyncDisposable {
     this.#send({ kind: 'close' });
     if (child.connected) child.disconnect();
     await gone;
+    for (const work of this.#afterClose) work();
   }
 
   #fork(): ChildProcess {
@@ -115,6 +142,8 @@ export class SpawnerClient implements AsyncDisposable {
   }
 
   #failAll(message: string): void {
+    for (const done of this.#pipes.values()) done(message);
+    this.#pipes.clear();
     for (const [run, waiting] of [...this.#waiting]) {
       this.#waiting.delete(run);
       waiting.resolve({ end: { why: 'broken', message }, ms: 0, lines: [], count: 0, root: '' });
@@ -123,6 +152,11 @@ export class SpawnerClient implements AsyncDisposable {
 
   #take(message: FromSpawner): void {
     if (message.kind === 'ready') return;
+    if (message.kind === 'pipes') {
+      this.#pipes.get(message.id)?.(message.error);
+      this.#pipes.delete(message.id);
+      return;
+    }
     const waiting = this.#waiting.get(message.run);
     if (!waiting) return;
     if (message.kind === 'lines') return waiting.onLines?.(message.from, message.lines);

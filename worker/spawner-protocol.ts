@@ -12,6 +12,29 @@ export interface SlotPlace {
   readonly isolation: Isolation;
   /** Absolute directory with `pfs/` (inputs, and the mount point `pfs/out`) and `out/`. */
   readonly dir: string;
+  /** Directory of an unpacked image that is the root in place of the host's; `bwrap` only. */
+  readonly rootfs?: string;
+  readonly limits?: Limits;
+  /** Where limits are enforced by the kernel; absent = by watching. */
+  readonly cgroups?: CgroupHome;
+  /** Device files that user code may open beside the usual ones. */
+  readonly devices?: readonly string[];
+  /** User code may stay alive between datums (docs/warm-mode.md). */
+  readonly warm?: boolean;
+}
+
+/** What a datum may use; absent = as much as there is. */
+export interface Limits {
+  readonly memoryBytes?: number;
+  readonly cpus?: number;
+  readonly diskBytes?: number;
+}
+
+/** Directories in which a slot's control groups are made, per controller; absent = not there. */
+export interface CgroupHome {
+  readonly version: 1 | 2;
+  readonly memory?: string;
+  readonly cpu?: string;
 }
 
 /** One process to run. */
@@ -22,9 +45,20 @@ export interface RunCommand {
   readonly cwd: string;
   /** Fed to standard input; empty = end of file at once. */
   readonly stdin: string;
-  readonly user?: { readonly uid: number; readonly gid: number; readonly name: string };
+  readonly user?: {
+    readonly uid: number;
+    readonly gid: number;
+    readonly name: string;
+    /** The sandbox has no `setpriv` that can change users, only `su`. */
+    readonly su?: boolean;
+  };
   /** 0 = none. */
   readonly timeoutMs: number;
+  /**
+   * The line for a process that stays alive: started with the rest of this command when it is not
+   * there yet. `stdin` is not used.
+   */
+  readonly request?: string;
 }
 
 /** A line user code wrote: wall time in ms, text without newline. */
@@ -39,6 +73,8 @@ export type ToSpawner =
       readonly command: RunCommand;
     }
   | { readonly kind: 'kill'; readonly run: number }
+  /** Makes named pipes. */
+  | { readonly kind: 'pipes'; readonly id: number; readonly paths: readonly string[] }
   | { readonly kind: 'close' };
 
 /** How a run ended. */
@@ -46,12 +82,18 @@ export type RunEnd =
   /** The process ended by itself (128 + signal when a signal ended it). */
   | { readonly why: 'exit'; readonly code: number }
   | { readonly why: 'timeout' }
+  /** It used more than it may; the message says of what, with numbers. */
+  | { readonly why: 'limit'; readonly message: string }
+  /** A process that stays alive said that the datum failed, or ended without an answer. */
+  | { readonly why: 'failed'; readonly message: string }
   | { readonly why: 'killed' }
   /** No process could be started, or the sandbox around it broke; says what to do. */
   | { readonly why: 'broken'; readonly message: string };
 
 export type FromSpawner =
   | { readonly kind: 'ready' }
+  /** `error` is empty when the named pipes are there. */
+  | { readonly kind: 'pipes'; readonly id: number; readonly error: string }
   /** Lines of a run that is still going on, numbered from `from`, for followers; may leave some out. */
   | {
       readonly kind: 'lines';

@@ -9,6 +9,7 @@ import { EMPTY_CONTENT, type ManyItem, type ManyResult, type Storage } from '../
 import { decodeNode } from '../storage/node-format.js';
 import type { FileContent, TreeNode, Wait } from '../storage/types.js';
 import { diskError, type InputCache } from './input-cache.js';
+import { checkLazyCount, type LazyFile } from './lazy-feed.js';
 import type { InputTrees } from './ports.js';
 import { nextTurn, type SlotFiles } from './slot-files.js';
 
@@ -21,7 +22,7 @@ interface Placement {
   readonly at: number;
   /** Below /pfs, without leading slash. */
   readonly path: string;
-  readonly kind: 'dir' | 'empty' | 'small' | 'large' | 'end';
+  readonly kind: 'dir' | 'empty' | 'lazy' | 'small' | 'large' | 'end';
   readonly content: FileContent;
 }
 
@@ -34,12 +35,18 @@ export interface TaskInputsDeps {
 export class TaskInputs {
   #stream: AsyncIterator<ManyResult<Placement>> | undefined;
   #next = 0;
+  #lazy: LazyFile[] = [];
 
   constructor(
     readonly deps: TaskInputsDeps,
     readonly datums: readonly WorkDatum[],
     readonly wait: Wait,
   ) {}
+
+  /** Files of the datum placed last that are to be named pipes; they are not made yet. */
+  get lazy(): readonly LazyFile[] {
+    return this.#lazy;
+  }
 
   /**
    * Puts the inputs of datum `at` into the slot; answers the bytes that came from the store.
@@ -52,6 +59,7 @@ export class TaskInputs {
       this.#next = at;
     }
     let bytes = 0;
+    this.#lazy = [];
     try {
       for (let count = 1; ; count += 1) {
         const step = await this.#stream.next();
@@ -85,7 +93,7 @@ export class TaskInputs {
         if (!('node' in placement)) yield this.#item(placement);
         else {
           for await (const { path, node } of this.deps.trees.walk(placement.node, '', this.wait)) {
-            yield this.#item(placementOf(at, placement.path + path, node, placement.empty));
+            yield this.#item(placementOf(at, placement.path + path, node, placement.how));
           }
         }
       }
@@ -103,9 +111,9 @@ export class TaskInputs {
     for (const input of this.datums[at]?.inputs ?? []) {
       const node = decodeNode(Buffer.from(input.node, 'base64'));
       const path = input.name + (input.path === '/' ? '' : input.path);
-      const empty = input.emptyFiles === true;
-      if (node.type === 'dir') yield { path, node, empty };
-      else yield placementOf(at, path, node, empty);
+      const how = input.emptyFiles ? 'empty' : input.lazy ? 'lazy' : undefined;
+      if (node.type === 'dir') yield { path, node, how };
+      else yield placementOf(at, path, node, how);
     }
   }
 
@@ -120,6 +128,11 @@ export class TaskInputs {
     if (target === undefined) return 0;
     if (kind === 'empty') {
       writeEmpty(target);
+      return 0;
+    }
+    if (kind === 'lazy') {
+      this.#lazy.push({ target, content });
+      checkLazyCount(this.#lazy.length);
       return 0;
     }
     const { cache } = this.deps;
@@ -140,13 +153,17 @@ export class TaskInputs {
 interface Walk {
   readonly path: string;
   readonly node: Extract<TreeNode, { type: 'dir' }>;
-  readonly empty: boolean;
+  readonly how: How;
 }
 
-function placementOf(at: number, path: string, node: TreeNode, empty: boolean): Placement {
+/** Other than as the files they are. */
+type How = 'empty' | 'lazy' | undefined;
+
+function placementOf(at: number, path: string, node: TreeNode, how: How): Placement {
   if (node.type === 'dir') return { at, path, kind: 'dir', content: EMPTY_CONTENT };
+  if (how !== undefined) return { at, path, kind: how, content: node };
   const single = node.pieces.length === 1 && node.size <= SMALL_BYTES;
-  const kind = empty || node.size === 0 ? 'empty' : single ? 'small' : 'large';
+  const kind = node.size === 0 ? 'empty' : single ? 'small' : 'large';
   return { at, path, kind, content: node };
 }
 

@@ -4,7 +4,7 @@
  * before that, so a task that breaks off anywhere is simply run again (docs/formats/work.md).
  */
 import type { Log } from '../core/log.js';
-import { messageOf } from '../core/errors.js';
+import { codeOf, messageOf } from '../core/errors.js';
 import type {
   DatumResult,
   JobSpec,
@@ -15,22 +15,30 @@ import type {
 } from '../queue/messages.js';
 import { refToText, type ContentWriter, type Storage } from '../storage/index.js';
 import { RunWriter, runToText } from '../storage/run.js';
-import type { Wait } from '../storage/types.js';
+import type { FileContent, Wait } from '../storage/types.js';
 import { runDatum, type DatumDeps, type Slot } from './datum.js';
 import type { BlobCache } from './blob-cache.js';
+import type { EnvironmentExtras } from './environment.js';
+import { gpuEnvironment } from './gpus.js';
+import { ImageError, needsSu, type Images, type RunImage } from './images.js';
 import type { InputCache } from './input-cache.js';
 import type { WorkQueue } from './ports.js';
+import type { SlotBoxes } from './slot-box.js';
 import { TaskInputs } from './task-inputs.js';
 import { TaskLog, type LiveBudget } from './task-log.js';
 import { TaskStats } from './task-stats.js';
-import { findUser } from './users.js';
-import type { RunCommand } from './spawner-protocol.js';
+import { findUser, homeOf } from './users.js';
+import type { Limits, RunCommand } from './spawner-protocol.js';
 
-export interface TaskDeps extends DatumDeps {
+export interface TaskDeps extends Omit<DatumDeps, 'read'> {
   /** Storage that writes with the given garbage-collection epoch. */
   readonly storage: (epoch: number) => Storage;
   readonly blobs: BlobCache;
   readonly cache: InputCache;
+  readonly images: Pick<Images, 'resolve'>;
+  readonly boxes: SlotBoxes;
+  /** All GPUs of this worker. */
+  readonly gpus: readonly string[];
   readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog'>;
   readonly budget: LiveBudget;
   readonly uid: number;
@@ -39,6 +47,8 @@ export interface TaskDeps extends DatumDeps {
 
 export interface TaskOptions extends Wait {
   readonly slot: Slot;
+  /** GPUs that are this task's while it runs. */
+  readonly gpus?: readonly string[];
   /** Called when a datum starts. */
   readonly onDatum: (datum: WorkDatum) => void;
 }
@@ -109,14 +119,41 @@ class TaskRun {
   }
 
   async run(): Promise<TaskResult> {
-    const user = this.#user();
+    const ready = await this.#prepare();
     for (const [at, datum] of this.datums.entries()) {
       this.options.signal.throwIfAborted();
       this.options.onDatum(datum);
-      if ('error' in user) await this.#refuse(datum, user.error);
-      else await this.#datum(at, datum, user.user);
+      if ('error' in ready) await this.#refuse(datum, ready.error);
+      else await this.#datum(at, datum, ready);
     }
-    return this.#finish();
+    return this.#finish('final' in ready && ready.final ? ready.error : undefined);
+  }
+
+  /** Image, user and sandbox; an error when no datum of this task can run. */
+  async #prepare(): Promise<Ready | { readonly error: string; readonly final: boolean }> {
+    const { spec, deps, options } = this;
+    try {
+      const image = await deps.images.resolve(spec.transform.image, options);
+      const { rootfs } = image;
+      const passwd = rootfs === undefined ? undefined : `${rootfs}/etc/passwd`;
+      const found = findUser(spec.transform.user || image.user, { uid: deps.uid, passwd });
+      const user =
+        found && rootfs !== undefined && needsSu(rootfs) ? { ...found, su: true } : found;
+      deps.boxes.prepare(options.slot, {
+        rootfs,
+        limits: limitsOf(spec),
+        gpu: (spec.gpus ?? 0) > 0,
+        warm: spec.transform.warm === true,
+      });
+      const gpu = gpuEnvironment(options.gpus ?? [], deps.gpus);
+      const root = passwd === undefined ? {} : { image: image.env, home: homeOf(passwd, user) };
+      return { user, image, extras: { ...root, gpu } };
+    } catch (error) {
+      options.signal.throwIfAborted();
+      const known = error instanceof ImageError || codeOf(error) === 'INVALID_INPUT';
+      if (!known) throw error;
+      return { error: messageOf(error), final: error instanceof ImageError && error.final };
+    }
   }
 
   async close(): Promise<void> {
@@ -124,18 +161,19 @@ class TaskRun {
     await this.#inputs.close();
   }
 
-  async #datum(at: number, datum: WorkDatum, user: RunCommand['user']): Promise<void> {
+  async #datum(at: number, datum: WorkDatum, ready: Ready): Promise<void> {
     const { signal, slot } = this.options;
     const context = {
       signal,
       slot,
-      user,
+      ...ready,
       spec: this.spec,
       log: this.#log,
       inputs: this.#inputs,
       writer: () => this.#content(),
     };
-    const done = await runDatum(this.deps, context, at, datum);
+    const read = (content: FileContent, wait: Wait) => this.#storage.read(content, wait);
+    const done = await runDatum({ ...this.deps, read }, context, at, datum);
     for (const op of done.ops) {
       const waiting = this.#ops.add(op);
       if (waiting) await waiting;
@@ -158,14 +196,6 @@ class TaskRun {
     this.#results.push(result);
   }
 
-  #user(): { user: RunCommand['user'] } | { error: string } {
-    try {
-      return { user: findUser(this.spec.transform.user, { uid: this.deps.uid }) };
-    } catch (error) {
-      return { error: messageOf(error) };
-    }
-  }
-
   #content(): ContentWriter {
     this.#writer ??= this.#storage.newWriter({
       signal: this.options.signal,
@@ -175,7 +205,7 @@ class TaskRun {
     return this.#writer;
   }
 
-  async #finish(): Promise<TaskResult> {
+  async #finish(unrunnable: string | undefined): Promise<TaskResult> {
     const { signal } = this.options;
     const results = this.#results;
     const segment = await this.#log.finish();
@@ -202,6 +232,7 @@ class TaskRun {
       failed: count(results, 'failed'),
       recovered: count(results, 'recovered'),
       stats: results.map(({ stats }) => stats).reduce(add, NO_STATS),
+      ...(unrunnable === undefined ? {} : { unrunnable }),
       ...(failed ? { firstFailure: { datum: failed.id, reason: failed.reason ?? '' } } : {}),
     };
   }
@@ -214,6 +245,20 @@ class TaskRun {
   async #storeLog(bytes: Buffer | undefined): Promise<string | undefined> {
     return bytes && refToText(await this.#storage.putObject('blob', bytes, this.options));
   }
+}
+
+interface Ready {
+  readonly user: RunCommand['user'];
+  readonly image: RunImage;
+  readonly extras: EnvironmentExtras;
+}
+
+function limitsOf({ memoryBytesMax, diskBytesMax, cpusMax }: JobSpec): Limits {
+  return {
+    ...(memoryBytesMax === undefined ? {} : { memoryBytes: memoryBytesMax }),
+    ...(diskBytesMax === undefined ? {} : { diskBytes: diskBytesMax }),
+    ...(cpusMax === undefined ? {} : { cpus: cpusMax }),
+  };
 }
 
 const NO_STATS: WorkStats = {

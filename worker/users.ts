@@ -1,4 +1,4 @@
-/** Looks up the user a transform asks for in the host's /etc/passwd. */
+/** Looks up the user a transform asks for in /etc/passwd of the host or of an image. */
 import { readFileSync } from 'node:fs';
 import { invalidInput } from '../core/errors.js';
 import type { RunCommand } from './spawner-protocol.js';
@@ -12,16 +12,36 @@ export function findUser(
   options: { readonly uid: number; readonly passwd?: string },
 ): RunCommand['user'] {
   if (user === '') return undefined;
-  const line = readPasswd(options.passwd ?? '/etc/passwd')
+  // `name:group`, as Dockerfiles write it.
+  const [wanted, group] = user.split(':');
+  const passwd = options.passwd ?? '/etc/passwd';
+  const line = readPasswd(passwd)
     .map((text) => text.split(':'))
-    .find(([name, , uid]) => name === user || uid === user);
+    .find(([name, , uid]) => name === wanted || uid === wanted);
   if (!line) throw invalidInput(`user ${user} not found`);
-  const found = { name: line[0] ?? user, uid: Number(line[2]), gid: Number(line[3]) };
+  const gid = group === undefined ? Number(line[3]) : groupId(passwd, group);
+  const found = { name: line[0] ?? user, uid: Number(line[2]), gid };
   if (found.uid === options.uid) return undefined;
   if (options.uid !== 0) {
     throw invalidInput(`user ${user}: this worker does not run as root and cannot change users`);
   }
   return found;
+}
+
+/** Home directory of a user by an image's /etc/passwd; root's when there is none. */
+export function homeOf(passwd: string, user: RunCommand['user']): string {
+  const lines = readPasswd(passwd).map((text) => text.split(':'));
+  const [, , , , , home = ''] = lines.find(([name]) => name === (user?.name ?? 'root')) ?? [];
+  return home || '/';
+}
+
+function groupId(passwd: string, group: string): number {
+  const file = passwd.replace(/passwd$/, 'group');
+  const line = readPasswd(file)
+    .map((text) => text.split(':'))
+    .find(([name, , gid]) => name === group || gid === group);
+  if (!line) throw invalidInput(`group ${group} not found`);
+  return Number(line[2]);
 }
 
 function readPasswd(file: string): string[] {

@@ -3,7 +3,7 @@
  * cluster says, running tasks in its slots. Stateless but for its caches.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.js';
 import { messageOf, stateConflict, unavailable } from '../core/errors.js';
@@ -15,14 +15,20 @@ import type { WorkerConfig, WorkerHello } from '../proto/generated/tusk.js';
 import { openQueue, type Queue } from '../queue/index.js';
 import { openStorage, Storage } from '../storage/index.js';
 import { BlobCache } from './blob-cache.js';
+import { closeCgroups, openCgroups } from './cgroups.js';
 import type { WorkerConfigFile } from './config.js';
 import type { Slot } from './datum.js';
+import { findEngine, type ContainerEngine } from './engine.js';
+import { findGpus, gpuDevices } from './gpus.js';
+import { Images } from './images.js';
 import { InputCache } from './input-cache.js';
 import { makeSlotFiles, probeIsolation, releasePfs } from './isolation.js';
 import { Membership } from './membership.js';
 import { PullLoop } from './pull-loop.js';
+import { Room } from './room.js';
+import { SlotBoxes } from './slot-box.js';
 import type { SpawnerClient } from './spawner-client.js';
-import type { Isolation } from './spawner-protocol.js';
+import type { CgroupHome, Isolation } from './spawner-protocol.js';
 import { LiveBudget } from './task-log.js';
 import { runTask, type TaskDeps } from './task.js';
 
@@ -60,9 +66,12 @@ export async function runWorker(
     signal: options.signal,
   });
   stack.defer(() => releasePfs(config.dataDir));
-  const hello = helloOf(deps, isolation);
-  log.info({ worker: hello.workerId, slots: hello.slots, isolation }, 'worker starts');
-  const node = new Node({ ...deps, log: log.child({ worker: hello.workerId }) }, hello, isolation);
+  const machine = await lookAtMachine(deps, isolation, options);
+  spawner.onClosed(() => closeCgroups(machine.cgroups));
+  const hello = helloOf(deps, machine);
+  const { slots, limits, gpus, engine } = hello;
+  log.info({ worker: hello.workerId, slots, isolation, limits, gpus, engine }, 'worker starts');
+  const node = new Node({ ...deps, log: log.child({ worker: hello.workerId }) }, hello, machine);
   stack.use(node);
   await node.run(options);
 }
@@ -82,7 +91,7 @@ class Node implements AsyncDisposable {
   constructor(
     readonly deps: WorkerDeps,
     readonly hello: WorkerHello,
-    readonly isolation: Isolation,
+    readonly machine: Machine,
   ) {
     const { clock, log, config } = deps;
     this.#membership = this.#stack.use(
@@ -212,15 +221,17 @@ class Node implements AsyncDisposable {
 
   #assemble(storage: Storage, queue: Queue): PullLoop {
     const { config, clock, log, spawner } = this.deps;
+    const { isolation, cgroups, gpus, engine } = this.machine;
+    const boxes = new SlotBoxes({ spawner, isolation, cgroups, gpuDevices: gpuDevices() });
     const slots = Array.from({ length: this.hello.slots }, (_, index): Slot => {
-      const files = makeSlotFiles(config.dataDir, index, this.isolation);
-      spawner.openSlot({ slot: index, isolation: this.isolation, dir: files.dir });
-      return { index, files };
+      const slot = { index, files: makeSlotFiles(config.dataDir, index, isolation) };
+      boxes.prepare(slot);
+      return slot;
     });
     const cache = new InputCache({
       dir: join(config.dataDir, 'cache'),
       bytesMax: config.cacheBytes,
-      copies: this.isolation === 'plain',
+      copies: isolation === 'plain',
       read: (content, wait) => storage.read(content, wait),
     });
     const task: TaskDeps = {
@@ -229,6 +240,16 @@ class Node implements AsyncDisposable {
       spawner,
       queue,
       cache,
+      boxes,
+      gpus,
+      images: new Images({
+        engine,
+        dir: join(config.dataDir, 'images'),
+        tableFile: config.imagesFile,
+        roots: isolation === 'bwrap',
+        log,
+        monotonicMs: () => clock.monotonicMs(),
+      }),
       trees: storage.trees,
       blobs: new BlobCache(storage),
       storage: storageByEpoch(storage, { log, clock }),
@@ -245,9 +266,11 @@ class Node implements AsyncDisposable {
       slots,
       clock,
       log,
-      run: async (message, { slot, signal, onDatum }) => {
+      room: new Room({ ...this.hello, gpus, gpuShare: config.gpuShare }),
+      run: async (message, { slot, grant, signal, onDatum }) => {
         const onStart = ({ id }: { id: string }): void => onDatum(id);
-        await runTask(task, message, { slot, signal, onDatum: onStart });
+        const options = { slot, signal, gpus: grant.gpus, onDatum: onStart };
+        await runTask(task, message, options);
       },
     });
   }
@@ -295,7 +318,47 @@ function sameServers(a: WorkerConfig, b: WorkerConfig): boolean {
   );
 }
 
-function helloOf({ config, version }: WorkerDeps, isolation: Isolation): WorkerHello {
+/** What this machine can do for datums. */
+interface Machine {
+  readonly isolation: Isolation;
+  readonly cgroups: CgroupHome | undefined;
+  readonly gpus: readonly string[];
+  readonly engine: ContainerEngine | undefined;
+}
+
+async function lookAtMachine(
+  { config, spawner }: WorkerDeps,
+  isolation: Isolation,
+  wait: { readonly signal: AbortSignal },
+): Promise<Machine> {
+  const own = [process.pid, process.ppid, spawner.pid ?? 0];
+  return {
+    isolation,
+    cgroups: openCgroups({ own }),
+    gpus: config.gpus ?? findGpus(),
+    engine: await findEngine(config.engine, wait),
+  };
+}
+
+/** Which limits of a pipeline hold here, for people. */
+function limitsText(cgroups: CgroupHome | undefined): string {
+  const group = `cgroup v${cgroups?.version ?? 1}`;
+  const memory = cgroups?.memory === undefined ? 'watched' : group;
+  const cpu = cgroups?.cpu === undefined ? 'not enforced' : group;
+  return `memory: ${memory}, cpu: ${cpu}, disk: watched`;
+}
+
+function diskFree(dir: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(dir);
+    return bavail * bsize;
+  } catch {
+    return 0;
+  }
+}
+
+function helloOf({ config, version }: WorkerDeps, machine: Machine): WorkerHello {
+  const { isolation, cgroups, gpus, engine } = machine;
   const host = config.host.replace(/[^A-Za-z0-9_-]/g, '-');
   return {
     workerId: `${host}-${randomBytes(4).toString('hex')}`,
@@ -304,9 +367,13 @@ function helloOf({ config, version }: WorkerDeps, isolation: Isolation): WorkerH
     slots: isolation === 'plain' ? 1 : config.slots,
     cpus: config.cpus,
     memoryBytes: config.memoryBytes,
-    gpus: [],
+    diskBytes: diskFree(config.dataDir),
+    gpus: [...gpus],
+    gpuShare: config.gpuShare,
     labels: { ...config.labels },
     isolation,
+    limits: limitsText(cgroups),
+    engine: engine?.name ?? '',
     version,
   };
 }

@@ -20,7 +20,7 @@ export async function openStack(
   const args = ['up', '--data-dir', dir, '--port', '0', '--detach'];
   args.push('--workers', String(options.workers ?? 2));
   if (options.s3 !== undefined) args.push('--s3', options.s3);
-  const env = { ...options.env, HOME: dir };
+  const env = { TUSK_CONTAINER_ENGINE: 'none', ...options.env, HOME: dir };
   await run(TUSK, args, { env });
   const stack = JSON.parse(readFileSync(join(dir, 'stack.json'), 'utf8')) as {
     address: string;

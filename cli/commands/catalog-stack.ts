@@ -82,7 +82,21 @@ export const stackCommands: readonly Command[] = [
       flag.text('join', 'coordinator to work for', { value: 'HOST:PORT' }),
       flag.uint('slots', 'datums run at once (default: the number of cores)'),
       flag.text('data-dir', 'where the worker keeps its cache', { value: 'DIR' }),
+      flag.repeat('label', 'for scheduling_spec.node_selector; may be repeated', {
+        value: 'KEY=VALUE',
+      }),
+      flag.text('gpus', 'GPUs to give to datums, like 0,1 (default: all there are; none)', {
+        value: 'IDS',
+      }),
+      flag.text('gpu-share', 'datums that may use one GPU at once', { initial: '1' }),
+      flag.text('cache-gib', 'size of the input cache', { initial: '10' }),
+      flag.text('engine', 'what runs images: auto, podman, docker or none', { initial: 'auto' }),
+      flag.text('images', 'which images mean what here (JSON)', { value: 'FILE' }),
+      flag.text('isolation', 'bwrap, unshare or plain (default: the strongest that works)', {
+        value: 'KIND',
+      }),
       flag.text('log-file', 'write the log here', { value: 'FILE' }),
+      flag.text('log-level', 'trace, debug, info, warn or error', { initial: 'info' }),
     ],
     load: async () => (await import('../stack/parts.js')).worker,
   },

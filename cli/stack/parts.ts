@@ -1,7 +1,7 @@
 /** tusk coordinator, tusk worker: run one part in this terminal. */
 import { spawn } from 'node:child_process';
 import { availableParallelism, homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { entryPath } from '../../core/entry.js';
 import { AppError, invalidInput } from '../../core/errors.js';
 import { addAbortListener } from '../../core/signals.js';
@@ -27,12 +27,24 @@ export async function worker(call: Call): Promise<void> {
   const slots = flags.given('slots') ? flags.number('slots') : availableParallelism();
   if (slots < 1) throw invalidInput('--slots must be at least 1');
   const home = session.env['HOME'] ?? homedir();
-  const logFile = flags.text('log-file');
+  const dataDir = flags.text('data-dir') || join(home, '.tusk-worker');
   await run(call, 'worker', [
     ...['--join', address, '--slots', String(slots)],
-    ...['--data-dir', flags.text('data-dir') || join(home, '.tusk-worker')],
-    ...(logFile === '' ? [] : ['--log-file', logFile]),
+    ...['--data-dir', resolve(dataDir)],
+    ...workerFlags(call),
   ]);
+}
+
+/** Flags that the worker program has under the same names. */
+function workerFlags({ flags }: Call): string[] {
+  const args = ['log-file', 'images'].flatMap((name) =>
+    flags.given(name) ? [`--${name}`, resolve(flags.text(name))] : [],
+  );
+  for (const name of ['log-level', 'isolation', 'cache-gib', 'gpus', 'gpu-share', 'engine']) {
+    if (flags.given(name)) args.push(`--${name}`, flags.text(name));
+  }
+  for (const label of flags.list('label')) args.push('--label', label);
+  return args;
 }
 
 /** Runs a bundle until it ends; signals are passed on. */

@@ -46,9 +46,13 @@ async function printCluster(call: Call, address: string): Promise<void> {
       hello?.workerId ?? '',
       hello?.host ?? '',
       `${heartbeat?.busySlots ?? 0} / ${hello?.slots ?? 0}`,
+      hello?.gpus.length ? hello.gpus.join(',') : '-',
       hello?.isolation ?? '',
+      hello?.engine || 'host',
+      hello?.limits || '-',
     ]);
-    session.out(`\n${formatTable(['WORKER', 'HOST', 'BUSY', 'ISOLATION'], rows)}`);
+    const head = ['WORKER', 'HOST', 'BUSY', 'GPUS', 'ISOLATION', 'IMAGES', 'LIMITS'];
+    session.out(`\n${formatTable(head, rows)}`);
   } catch (error) {
     session.note(`The coordinator at ${address} does not answer: ${messageOf(error)}`);
   }

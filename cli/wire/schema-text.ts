@@ -113,7 +113,8 @@ pps.Spout: overwrite bool; service pps.Service; marker string
 pps.TFJob: tf_job string
 pps.Transform: image string; cmd string*; env map<string,string>; secrets pps.SecretMount*;
   stdin string*; accept_return_code int64*; debug bool; image_pull_secrets string*; user string;
-  working_dir string; dockerfile string; err_cmd string*; err_stdin string*; build pps.BuildSpec
+  working_dir string; dockerfile string; err_cmd string*; err_stdin string*; build pps.BuildSpec;
+  datum_batching bool
 pps.UpdateJobStateRequest: job pps.Job; state pps.JobState; reason string; restart uint64;
   data_processed int64; data_skipped int64; data_failed int64; data_recovered int64; data_total
   int64; stats pps.ProcessStats

@@ -12,6 +12,7 @@ import { SPEC_REPO } from '../versioning/model.js';
 import { createRepoIn } from '../versioning/repos.js';
 import type { Scope } from '../versioning/scope.js';
 import { parallelismOf, toSpec } from './defaults.js';
+import { needsOf } from './needs.js';
 import { inputBranches } from './inputs.js';
 import { pipelineKey, type PipelineRecord } from './model.js';
 import { createSourceReposIn, createTriggersIn } from './sources.js';
@@ -163,6 +164,7 @@ async function hadStats(deps: PipelineDeps, before: PipelineRecord, wait: Wait):
 function ofSpec(
   info: PipelineInfo,
 ): Omit<PipelineRecord, 'name' | 'specCommit' | 'state' | 'reason' | 'jobCounts' | 'lastJobState'> {
+  const needs = needsOf(info);
   const created = info.createdAt ?? { seconds: 0, nanos: 0 };
   return {
     version: info.version,
@@ -172,6 +174,8 @@ function ofSpec(
     outputBranch: info.outputBranch,
     parallelism: parallelismOf(info),
     inputBranches: inputBranches(info.input),
+    // Named even when absent: an update may take them away.
+    needs,
   };
 }
 

@@ -2,5 +2,6 @@
 export { openPipelines, Pipelines, type PipelinesOptions } from './pipelines.js';
 export { toJobInfo, toPipelineInfo, toProcessStats, workerSet } from './convert.js';
 export { toTimestamp } from './defaults.js';
+export { needsOf } from './needs.js';
 export * from './model.js';
 export { openStatsCommitIn, STATS_BRANCH, statsCommitIn } from './stats-commit.js';

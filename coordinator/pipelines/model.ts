@@ -40,6 +40,19 @@ export interface PipelineRecord {
   readonly parallelism: Parallelism;
   /** The branches it reads: direct provenance of the output branch while not stopped. */
   readonly inputBranches: readonly BranchRef[];
+  /** What one datum takes from its worker; absent = a slot and nothing else. */
+  readonly needs?: Needs;
+}
+
+/** Resources and labels a worker must have for a datum; 0 = no matter. */
+export interface Needs {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  readonly gpus: number;
+  /** As in the spec, like `nvidia.com/gpu`; empty = any. */
+  readonly gpuType: string;
+  readonly nodeSelector: Readonly<Record<string, string>>;
 }
 
 export interface Parallelism {

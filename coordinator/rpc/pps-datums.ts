@@ -41,7 +41,14 @@ export interface DatumDeps {
   readonly pipelines: Pipelines;
   readonly scheduling: Pick<
     Scheduler,
-    'listDatums' | 'findDatum' | 'previewDatums' | 'readLogs' | 'running' | 'workers'
+    | 'listDatums'
+    | 'findDatum'
+    | 'previewDatums'
+    | 'readLogs'
+    | 'running'
+    | 'workers'
+    | 'offers'
+    | 'needs'
   >;
 }
 

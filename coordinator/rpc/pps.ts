@@ -10,7 +10,8 @@ import {
   type PipelineInfo,
 } from '../../proto/generated/pps.js';
 import type { Pipelines } from '../pipelines/index.js';
-import { hostCount, slotsWanted } from '../scheduling/index.js';
+import { needsOf, type Needs } from '../pipelines/index.js';
+import { hostCount, slotsWanted, whyNowhere } from '../scheduling/index.js';
 import type { Secrets } from '../secrets/index.js';
 import { secretHandlers } from './pps-secrets.js';
 import { datumHandlers, workerStatus, type DatumDeps } from './pps-datums.js';
@@ -79,7 +80,8 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
     inspectJob: async (request, { signal }) => {
       const info = await pipelines.inspectJob(request, { signal });
       if (info.state !== JobState.JOB_RUNNING) return info;
-      const reason = info.reason || whyNobodyWorks(deps);
+      const needs = deps.scheduling.needs(info.pipeline?.name ?? '');
+      const reason = info.reason || whyNobodyWorks(deps, needs);
       if (!request.full) return { ...info, reason };
       const status = await workerStatus(deps, info.job?.id ?? '', { signal });
       return { ...info, reason, workerStatus: status };
@@ -119,14 +121,17 @@ function withWorkers(deps: PpsDeps, info: PipelineInfo): PipelineInfo {
     ...info,
     workersRequested: wanted,
     workersAvailable: Math.min(wanted, slots),
-    reason: info.reason || (running ? whyNobodyWorks(deps) : ''),
+    reason: info.reason || (running ? whyNobodyWorks(deps, needsOf(info)) : ''),
   };
 }
 
 /** What a running job waits for when there is nobody to run it; empty when there is. */
-function whyNobodyWorks(deps: PpsDeps): string {
-  if (deps.scheduling.workers().some(({ draining }) => !draining)) return '';
-  return 'waiting for workers: none has joined; start one with `tusk worker --join HOST:PORT`';
+function whyNobodyWorks(deps: PpsDeps, needs: Needs | undefined): string {
+  if (!deps.scheduling.workers().some(({ draining }) => !draining)) {
+    return 'waiting for workers: none has joined; start one with `tusk worker --join HOST:PORT`';
+  }
+  const why = whyNowhere(needs, deps.scheduling.offers());
+  return why === undefined ? '' : `waiting for a worker: ${why}`;
 }
 
 /** Rpcs of the v1 API that this version answers with what it is missing and what to do instead. */

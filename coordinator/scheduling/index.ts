@@ -8,3 +8,4 @@ export type { Beside } from './beside.js';
 export type { Joined } from './joins.js';
 export { historyKey, MASTER_TASK, ownerKey, workerKey, type WorkerRecord } from './model.js';
 export { hostCount, slotsWanted } from './shares.js';
+export { whyNowhere } from './placement.js';

@@ -1,4 +1,5 @@
 /** What workers need to know about a job, made from the pipeline's spec. */
+import { parseQuantity } from '../../core/quantity.js';
 import type { Duration } from '../../proto/generated/google/protobuf/duration.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import type { JobSpec } from '../../queue/messages.js';
@@ -11,7 +12,8 @@ export const DATUM_TRIES = 3;
 export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobSpec {
   const transform = info.transform;
   const limits = info.resourceLimits;
-  const memoryBytesMax = limits?.memory ? parseQuantity(limits.memory) : undefined;
+  const memoryBytesMax = parseQuantity(limits?.memory ?? '');
+  const diskBytesMax = parseQuantity(limits?.disk ?? '');
   return {
     pipeline: job.pipeline,
     version: job.version,
@@ -27,6 +29,7 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
       errStdin: transform?.errStdin ?? [],
       user: transform?.user ?? '',
       workingDir: transform?.workingDir ?? '',
+      ...(transform?.datumBatching ? { warm: true } : {}),
     },
     inputNames: inputNames(info.input),
     outputRepo: job.outputRepo,
@@ -37,6 +40,8 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
     datumTimeoutMs: durationMs(info.datumTimeout),
     ...(memoryBytesMax === undefined ? {} : { memoryBytesMax }),
     ...(info.enableStats && !info.s3Out && !info.spout ? { enableStats: true } : {}),
+    ...(diskBytesMax === undefined ? {} : { diskBytesMax }),
+    ...(limits && limits.cpu > 0 ? { cpusMax: limits.cpu } : {}),
     ...(limits?.gpu && limits.gpu.number > 0 ? { gpus: limits.gpu.number } : {}),
   };
 }
@@ -45,26 +50,4 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
 export function durationMs(duration: Duration | undefined): number {
   if (!duration) return 0;
   return Math.round(duration.seconds * 1_000 + duration.nanos / 1e6);
-}
-
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  m: 1e-3,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-};
-
-/** A quantity such as `64M`, `1Gi`, `500m`; undefined when it is not one. */
-export function parseQuantity(text: string): number | undefined {
-  const match = /^([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$/.exec(text.trim());
-  if (!match) return undefined;
-  return Math.ceil(Number(match[1]) * (UNITS[match[2] ?? ''] ?? 1));
 }

@@ -11,6 +11,7 @@ import { addAbortListener, childController } from '../../core/signals.js';
 import type {
   JoinEvent,
   JoinRequest,
+  PipelineAssignment,
   WorkerAssignments,
   WorkerConfig,
   WorkerHeartbeat,
@@ -20,8 +21,8 @@ import type { Wait } from '../../storage/types.js';
 import type { Meta } from '../meta/index.js';
 import type { Membership } from './membership.js';
 import { workerKey, type WorkerRecord } from './model.js';
-import { assignmentsFor } from './shares.js';
-import type { Views } from './views.js';
+import { assignmentsFor, type Assignment } from './shares.js';
+import { offerOf, type Views } from './views.js';
 
 export interface JoinDeps {
   readonly meta: Meta;
@@ -208,20 +209,25 @@ class Session {
       labels: hello.labels,
       isolation: hello.isolation,
       version: hello.version,
+      diskBytes: hello.diskBytes,
+      gpuShare: hello.gpuShare,
+      limits: hello.limits,
+      engine: hello.engine,
       draining: this.#draining,
     };
   }
 
   #assignments(): WorkerAssignments {
     const { views } = this.deps;
-    const own = {
-      worker: this.hello.workerId,
-      host: this.hello.host,
-      slots: this.hello.slots,
-      draining: this.#draining,
-    };
+    const own = offerOf(this.#record());
     const offers = views.offers().filter((offer) => offer.worker !== own.worker);
     const list = assignmentsFor(own.worker, [...offers, own], views.demands());
-    return { pipelines: list.map((one) => ({ ...one, jobs: [...one.jobs] })) };
+    return { pipelines: list.map(toMessage) };
   }
+}
+
+function toMessage({ needs, ...one }: Assignment): PipelineAssignment {
+  const jobs = [...one.jobs];
+  if (!needs) return { ...one, jobs, needs: undefined };
+  return { ...one, jobs, needs: { ...needs, nodeSelector: { ...needs.nodeSelector } } };
 }

@@ -26,6 +26,13 @@ export interface WorkerRecord {
   readonly labels: Readonly<Record<string, string>>;
   readonly isolation: string;
   readonly version: string;
+  readonly diskBytes?: number;
+  /** Datums that may use one GPU at once; absent = 1. */
+  readonly gpuShare?: number;
+  /** Which limits are enforced, for people. */
+  readonly limits?: string;
+  /** What runs images; absent = commands run on the host. */
+  readonly engine?: string;
   /** Takes no new tasks. */
   readonly draining: boolean;
 }

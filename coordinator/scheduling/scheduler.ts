@@ -9,7 +9,7 @@ import type { Input } from '../../proto/generated/pps.js';
 import type { JoinEvent, JoinRequest, WorkerConfig } from '../../proto/generated/tusk.js';
 import type { LogLine } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
-import type { InputCommit, JobRecord } from '../pipelines/model.js';
+import { pipelineKey, type InputCommit, type JobRecord, type Needs } from '../pipelines/model.js';
 import {
   findDatum,
   listDatums,
@@ -27,6 +27,7 @@ import { Membership } from './membership.js';
 import type { OwnerRecord, WorkerRecord } from './model.js';
 import { Ownership } from './ownership.js';
 import { PipelineLoop } from './pipeline-loop.js';
+import type { Offer } from './shares.js';
 import { Views } from './views.js';
 
 export interface SchedulerOptions extends SchedulingDeps {
@@ -113,6 +114,16 @@ export class Scheduler implements AsyncDisposable {
   /** Every joined worker of the cluster. */
   workers(): WorkerRecord[] {
     return [...this.views.workers.values()];
+  }
+
+  /** The workers as the allocator sees them. */
+  offers(): Offer[] {
+    return this.views.offers();
+  }
+
+  /** What a datum of the pipeline takes from its worker. */
+  needs(pipeline: string): Needs | undefined {
+    return this.views.pipelines.get(pipelineKey(pipeline))?.needs;
   }
 
   /** Workers joined to this coordinator, with their last heartbeat. */

@@ -54,12 +54,7 @@ export class Views implements AsyncDisposable {
 
   /** Every joined worker as the allocator sees it. */
   offers(): Offer[] {
-    return [...this.workers.entries()].map(([, worker]) => ({
-      worker: worker.worker,
-      host: worker.host,
-      slots: worker.slots,
-      draining: worker.draining,
-    }));
+    return [...this.workers.entries()].map(([, worker]) => offerOf(worker));
   }
 
   /** Every pipeline with a running job. */
@@ -72,8 +67,9 @@ export class Views implements AsyncDisposable {
     for (const [, record] of this.pipelines.entries()) {
       const running = jobs.get(record.name);
       if (!running) continue;
-      const { name, version, parallelism } = record;
-      demands.push({ pipeline: name, version, parallelism, jobs: running });
+      const { name, version, parallelism, needs } = record;
+      const demand = { pipeline: name, version, parallelism, jobs: running };
+      demands.push(needs ? { ...demand, needs } : demand);
     }
     return demands;
   }
@@ -86,4 +82,16 @@ export class Views implements AsyncDisposable {
     const { pipelines, open, owners, coordinators, workers, running } = this;
     return [pipelines, open, owners, coordinators, workers, running] as const;
   }
+}
+
+/** A worker's record as the allocator sees it. */
+export function offerOf(worker: WorkerRecord): Offer {
+  const { cpus, memoryBytes, diskBytes = 0, gpus, gpuShare = 1, labels } = worker;
+  return {
+    worker: worker.worker,
+    host: worker.host,
+    slots: worker.slots,
+    draining: worker.draining,
+    room: { cpus, memoryBytes, diskBytes, gpus, labels, gpuShare: Math.max(1, gpuShare) },
+  };
 }

@@ -269,7 +269,11 @@ export interface Transform {
   errCmd: string[];
   errStdin: string[];
   /** Client side only. */
-  build?: BuildSpec | undefined;
+  build?:
+    | BuildSpec
+    | undefined;
+  /** The process stays alive and gets one datum after the other (docs/warm-mode.md). */
+  datumBatching: boolean;
 }
 
 export interface Transform_EnvEntry {
@@ -1117,6 +1121,7 @@ function createBaseTransform(): Transform {
     errCmd: [],
     errStdin: [],
     build: undefined,
+    datumBatching: false,
   };
 }
 
@@ -1167,6 +1172,9 @@ export const Transform: MessageFns<Transform> = {
     }
     if (message.build !== undefined) {
       BuildSpec.encode(message.build, writer.uint32(122).fork()).join();
+    }
+    if (message.datumBatching !== false) {
+      writer.uint32(8000).bool(message.datumBatching);
     }
     return writer;
   },
@@ -1309,6 +1317,14 @@ export const Transform: MessageFns<Transform> = {
             message.build = BuildSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 1000: {
+            if (tag !== 8000) {
+              break;
+            }
+
+            message.datumBatching = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1370,6 +1386,11 @@ export const Transform: MessageFns<Transform> = {
         ? object.err_stdin.map((e: any) => globalThis.String(e))
         : [],
       build: isSet(object.build) ? BuildSpec.fromJSON(object.build) : undefined,
+      datumBatching: isSet(object.datumBatching)
+        ? globalThis.Boolean(object.datumBatching)
+        : isSet(object.datum_batching)
+        ? globalThis.Boolean(object.datum_batching)
+        : false,
     };
   },
 
@@ -1423,6 +1444,9 @@ export const Transform: MessageFns<Transform> = {
     if (message.build !== undefined) {
       obj.build = BuildSpec.toJSON(message.build);
     }
+    if (message.datumBatching !== false) {
+      obj.datumBatching = message.datumBatching;
+    }
     return obj;
   },
 
@@ -1455,6 +1479,7 @@ export const Transform: MessageFns<Transform> = {
     message.build = (object.build !== undefined && object.build !== null)
       ? BuildSpec.fromPartial(object.build)
       : undefined;
+    message.datumBatching = object.datumBatching ?? false;
     return message;
   },
 };

@@ -63,6 +63,13 @@ export interface WorkerHello {
   /** How user code is kept apart: "bwrap", "unshare" or "plain". */
   isolation: string;
   version: string;
+  /** Datums that may use one GPU at once. */
+  gpuShare: number;
+  /** Which resource limits it enforces and by what, for people: "memory by cgroup, …". */
+  limits: string;
+  /** What runs container images: "podman", "docker", or "" when commands run on the host. */
+  engine: string;
+  diskBytes: number;
 }
 
 export interface WorkerHello_LabelsEntry {
@@ -114,6 +121,25 @@ export interface PipelineAssignment {
   slotsMax: number;
   /** Jobs that are running; tasks of other jobs are acknowledged and dropped. */
   jobs: string[];
+  /** What one datum takes from the worker while it runs; absent = one slot and nothing else. */
+  needs?: Needs | undefined;
+}
+
+/** What a datum asks of the worker that runs it. */
+export interface Needs {
+  cpus: number;
+  memoryBytes: number;
+  diskBytes: number;
+  gpus: number;
+  /** As in the pipeline spec, like "nvidia.com/gpu"; empty = any. */
+  gpuType: string;
+  /** Labels the worker must have. */
+  nodeSelector: { [key: string]: string };
+}
+
+export interface Needs_NodeSelectorEntry {
+  key: string;
+  value: string;
 }
 
 export interface StatusRequest {
@@ -531,6 +557,10 @@ function createBaseWorkerHello(): WorkerHello {
     labels: {},
     isolation: "",
     version: "",
+    gpuShare: 0,
+    limits: "",
+    engine: "",
+    diskBytes: 0,
   };
 }
 
@@ -562,6 +592,18 @@ export const WorkerHello: MessageFns<WorkerHello> = {
     }
     if (message.version !== "") {
       writer.uint32(74).string(message.version);
+    }
+    if (message.gpuShare !== 0) {
+      writer.uint32(80).uint32(message.gpuShare);
+    }
+    if (message.limits !== "") {
+      writer.uint32(90).string(message.limits);
+    }
+    if (message.engine !== "") {
+      writer.uint32(98).string(message.engine);
+    }
+    if (message.diskBytes !== 0) {
+      writer.uint32(104).uint64(message.diskBytes);
     }
     return writer;
   },
@@ -654,6 +696,38 @@ export const WorkerHello: MessageFns<WorkerHello> = {
             message.version = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.gpuShare = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.limits = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.engine = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.diskBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -698,6 +772,18 @@ export const WorkerHello: MessageFns<WorkerHello> = {
         : {},
       isolation: isSet(object.isolation) ? globalThis.String(object.isolation) : "",
       version: isSet(object.version) ? globalThis.String(object.version) : "",
+      gpuShare: isSet(object.gpuShare)
+        ? globalThis.Number(object.gpuShare)
+        : isSet(object.gpu_share)
+        ? globalThis.Number(object.gpu_share)
+        : 0,
+      limits: isSet(object.limits) ? globalThis.String(object.limits) : "",
+      engine: isSet(object.engine) ? globalThis.String(object.engine) : "",
+      diskBytes: isSet(object.diskBytes)
+        ? globalThis.Number(object.diskBytes)
+        : isSet(object.disk_bytes)
+        ? globalThis.Number(object.disk_bytes)
+        : 0,
     };
   },
 
@@ -736,6 +822,18 @@ export const WorkerHello: MessageFns<WorkerHello> = {
     if (message.version !== "") {
       obj.version = message.version;
     }
+    if (message.gpuShare !== 0) {
+      obj.gpuShare = Math.round(message.gpuShare);
+    }
+    if (message.limits !== "") {
+      obj.limits = message.limits;
+    }
+    if (message.engine !== "") {
+      obj.engine = message.engine;
+    }
+    if (message.diskBytes !== 0) {
+      obj.diskBytes = Math.round(message.diskBytes);
+    }
     return obj;
   },
 
@@ -761,6 +859,10 @@ export const WorkerHello: MessageFns<WorkerHello> = {
     );
     message.isolation = object.isolation ?? "";
     message.version = object.version ?? "";
+    message.gpuShare = object.gpuShare ?? 0;
+    message.limits = object.limits ?? "";
+    message.engine = object.engine ?? "";
+    message.diskBytes = object.diskBytes ?? 0;
     return message;
   },
 };
@@ -1412,7 +1514,7 @@ export const WorkerAssignments: MessageFns<WorkerAssignments> = {
 };
 
 function createBasePipelineAssignment(): PipelineAssignment {
-  return { pipeline: "", version: 0, slotsMax: 0, jobs: [] };
+  return { pipeline: "", version: 0, slotsMax: 0, jobs: [], needs: undefined };
 }
 
 export const PipelineAssignment: MessageFns<PipelineAssignment> = {
@@ -1428,6 +1530,9 @@ export const PipelineAssignment: MessageFns<PipelineAssignment> = {
     }
     for (const v of message.jobs) {
       writer.uint32(34).string(v!);
+    }
+    if (message.needs !== undefined) {
+      Needs.encode(message.needs, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1477,6 +1582,14 @@ export const PipelineAssignment: MessageFns<PipelineAssignment> = {
             message.jobs.push(reader.string());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.needs = Needs.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1499,6 +1612,7 @@ export const PipelineAssignment: MessageFns<PipelineAssignment> = {
         ? globalThis.Number(object.slots_max)
         : 0,
       jobs: globalThis.Array.isArray(object?.jobs) ? object.jobs.map((e: any) => globalThis.String(e)) : [],
+      needs: isSet(object.needs) ? Needs.fromJSON(object.needs) : undefined,
     };
   },
 
@@ -1516,6 +1630,9 @@ export const PipelineAssignment: MessageFns<PipelineAssignment> = {
     if (message.jobs?.length) {
       obj.jobs = message.jobs;
     }
+    if (message.needs !== undefined) {
+      obj.needs = Needs.toJSON(message.needs);
+    }
     return obj;
   },
 
@@ -1528,6 +1645,296 @@ export const PipelineAssignment: MessageFns<PipelineAssignment> = {
     message.version = object.version ?? 0;
     message.slotsMax = object.slotsMax ?? 0;
     message.jobs = object.jobs?.map((e) => e) || [];
+    message.needs = (object.needs !== undefined && object.needs !== null) ? Needs.fromPartial(object.needs) : undefined;
+    return message;
+  },
+};
+
+function createBaseNeeds(): Needs {
+  return { cpus: 0, memoryBytes: 0, diskBytes: 0, gpus: 0, gpuType: "", nodeSelector: {} };
+}
+
+export const Needs: MessageFns<Needs> = {
+  encode(message: Needs, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cpus !== 0) {
+      writer.uint32(9).double(message.cpus);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(16).uint64(message.memoryBytes);
+    }
+    if (message.diskBytes !== 0) {
+      writer.uint32(24).uint64(message.diskBytes);
+    }
+    if (message.gpus !== 0) {
+      writer.uint32(32).uint32(message.gpus);
+    }
+    if (message.gpuType !== "") {
+      writer.uint32(42).string(message.gpuType);
+    }
+    globalThis.Object.entries(message.nodeSelector).forEach(([key, value]: [string, string]) => {
+      Needs_NodeSelectorEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Needs {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNeeds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.cpus = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.diskBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.gpus = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.gpuType = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = Needs_NodeSelectorEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.nodeSelector[entry6.key] = entry6.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Needs {
+    return {
+      cpus: isSet(object.cpus) ? globalThis.Number(object.cpus) : 0,
+      memoryBytes: isSet(object.memoryBytes)
+        ? globalThis.Number(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? globalThis.Number(object.memory_bytes)
+        : 0,
+      diskBytes: isSet(object.diskBytes)
+        ? globalThis.Number(object.diskBytes)
+        : isSet(object.disk_bytes)
+        ? globalThis.Number(object.disk_bytes)
+        : 0,
+      gpus: isSet(object.gpus) ? globalThis.Number(object.gpus) : 0,
+      gpuType: isSet(object.gpuType)
+        ? globalThis.String(object.gpuType)
+        : isSet(object.gpu_type)
+        ? globalThis.String(object.gpu_type)
+        : "",
+      nodeSelector: isObject(object.nodeSelector)
+        ? (globalThis.Object.entries(object.nodeSelector) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.node_selector)
+        ? (globalThis.Object.entries(object.node_selector) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: Needs): unknown {
+    const obj: any = {};
+    if (message.cpus !== 0) {
+      obj.cpus = floatToJson(message.cpus);
+    }
+    if (message.memoryBytes !== 0) {
+      obj.memoryBytes = Math.round(message.memoryBytes);
+    }
+    if (message.diskBytes !== 0) {
+      obj.diskBytes = Math.round(message.diskBytes);
+    }
+    if (message.gpus !== 0) {
+      obj.gpus = Math.round(message.gpus);
+    }
+    if (message.gpuType !== "") {
+      obj.gpuType = message.gpuType;
+    }
+    if (message.nodeSelector) {
+      const entries = globalThis.Object.entries(message.nodeSelector) as [string, string][];
+      if (entries.length > 0) {
+        obj.nodeSelector = {};
+        entries.forEach(([k, v]) => {
+          obj.nodeSelector[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Needs>, I>>(base?: I): Needs {
+    return Needs.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Needs>, I>>(object: I): Needs {
+    const message = createBaseNeeds();
+    message.cpus = object.cpus ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.diskBytes = object.diskBytes ?? 0;
+    message.gpus = object.gpus ?? 0;
+    message.gpuType = object.gpuType ?? "";
+    message.nodeSelector = (globalThis.Object.entries(object.nodeSelector ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseNeeds_NodeSelectorEntry(): Needs_NodeSelectorEntry {
+  return { key: "", value: "" };
+}
+
+export const Needs_NodeSelectorEntry: MessageFns<Needs_NodeSelectorEntry> = {
+  encode(message: Needs_NodeSelectorEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Needs_NodeSelectorEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNeeds_NodeSelectorEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Needs_NodeSelectorEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Needs_NodeSelectorEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Needs_NodeSelectorEntry>, I>>(base?: I): Needs_NodeSelectorEntry {
+    return Needs_NodeSelectorEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Needs_NodeSelectorEntry>, I>>(object: I): Needs_NodeSelectorEntry {
+    const message = createBaseNeeds_NodeSelectorEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };

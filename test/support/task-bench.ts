@@ -32,9 +32,13 @@ import {
   type TreeNode,
 } from '../../storage/index.js';
 import { BlobCache } from '../../worker/blob-cache.js';
+import type { ContainerEngine } from '../../worker/engine.js';
+import { Images } from '../../worker/images.js';
 import { InputCache } from '../../worker/input-cache.js';
 import { makeSlotFiles, probeIsolation } from '../../worker/isolation.js';
+import { SlotBoxes } from '../../worker/slot-box.js';
 import { SpawnerClient } from '../../worker/spawner-client.js';
+import type { CgroupHome, Isolation } from '../../worker/spawner-protocol.js';
 import { LiveBudget } from '../../worker/task-log.js';
 import { runTask, type TaskDeps } from '../../worker/task.js';
 import { storageByEpoch } from '../../worker/worker.js';
@@ -50,6 +54,10 @@ export interface BenchTask {
   readonly datums: readonly (readonly BenchInput[])[];
   readonly datumTries?: number;
   readonly datumTimeoutMs?: number;
+  readonly memoryBytesMax?: number;
+  readonly diskBytesMax?: number;
+  readonly cpusMax?: number;
+  readonly gpus?: number;
 }
 
 export interface BenchInput {
@@ -57,6 +65,7 @@ export interface BenchInput {
   readonly path: string;
   readonly tree: DirNode;
   readonly emptyFiles?: boolean;
+  readonly lazy?: boolean;
 }
 
 export interface BenchRun {
@@ -66,7 +75,14 @@ export interface BenchRun {
 
 export type TaskBench = Awaited<ReturnType<typeof openTaskBench>>;
 
-export async function openTaskBench() {
+export interface BenchOptions {
+  readonly cgroups?: CgroupHome;
+  readonly engine?: ContainerEngine;
+  readonly isolation?: Isolation;
+  readonly gpus?: readonly string[];
+}
+
+export async function openTaskBench(options: BenchOptions = {}) {
   const spawner = new SpawnerClient({ log: () => silentLog });
   const dir = await tempDir('task');
   const clock = systemClock;
@@ -82,13 +98,22 @@ export async function openTaskBench() {
   const isolation = await probeIsolation({
     spawner,
     dataDir,
-    forced: undefined,
+    forced: options.isolation,
     path,
     log,
     ...wait,
   });
   const files = makeSlotFiles(dataDir, 0, isolation);
-  spawner.openSlot({ slot: 0, isolation, dir: files.dir });
+  const gpus = options.gpus ?? [];
+  const boxes = new SlotBoxes({ spawner, isolation, cgroups: options.cgroups, gpuDevices: [] });
+  const images = new Images({
+    engine: options.engine,
+    dir: join(dataDir, 'images'),
+    tableFile: undefined,
+    roots: isolation === 'bwrap',
+    log,
+    monotonicMs: () => clock.monotonicMs(),
+  });
   const cache = new InputCache({
     dir: join(dataDir, 'cache'),
     bytesMax: 1e9,
@@ -102,6 +127,9 @@ export async function openTaskBench() {
     log,
     spawner,
     cache,
+    boxes,
+    images,
+    gpus,
     trees: storage.trees,
     blobs: new BlobCache(storage),
     storage: storageByEpoch(storage, { log, clock }),
@@ -112,7 +140,7 @@ export async function openTaskBench() {
   });
 
   async function inputOf(input: BenchInput) {
-    const { name, tree, emptyFiles } = input;
+    const { name, tree, emptyFiles, lazy } = input;
     const node = await storage.trees.lookup(tree, input.path === '/' ? '' : input.path, wait);
     if (!node) throw new Error(`no ${input.path}`);
     const at = { name, repo: name, branch: 'master', commit: 'c0ffee', path: input.path };
@@ -120,6 +148,7 @@ export async function openTaskBench() {
       ...at,
       node: encodeNode(node).toString('base64'),
       ...(emptyFiles ? { emptyFiles } : {}),
+      ...(lazy ? { lazy } : {}),
     };
   }
 
@@ -186,6 +215,7 @@ export async function openTaskBench() {
 
   return {
     slotDir: files.dir,
+    storeDir: join(dir.path, 'store'),
     isolation,
     outputs,
     lines,
@@ -209,7 +239,11 @@ export async function openTaskBench() {
 
     async run(
       spec: BenchTask,
-      options: { signal?: AbortSignal; onLive?: (line: LogLine) => void } = {},
+      options: {
+        signal?: AbortSignal;
+        onLive?: (line: LogLine) => void;
+        gpus?: readonly string[];
+      } = {},
     ): Promise<BenchRun> {
       const live: LogLine[] = [];
       const publish = (line: LogLine): void => {
@@ -222,6 +256,7 @@ export async function openTaskBench() {
       const result = await runTask(deps(publish), message, {
         slot,
         signal,
+        gpus: options.gpus,
         onDatum: () => undefined,
       });
       return { result, live };
@@ -278,8 +313,14 @@ function commandLine(pid: string): string {
   }
 }
 
-function limits({ datumTries = 1, datumTimeoutMs = 0 }: BenchTask) {
-  return { datumTries, datumTimeoutMs };
+function limits({
+  transform: _,
+  datums: __,
+  datumTries = 1,
+  datumTimeoutMs = 0,
+  ...more
+}: BenchTask) {
+  return { datumTries, datumTimeoutMs, ...more };
 }
 
 const TRANSFORM: WorkTransform = {

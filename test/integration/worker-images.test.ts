@@ -1,0 +1,150 @@
+/** Images through a real podman: pulled or imported, unpacked once, run in the slot's sandbox. */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { NEVER } from '../../core/signals.js';
+import { findEngine } from '../../worker/engine.js';
+import { openTaskBench, type TaskBench } from '../support/task-bench.js';
+import { tempDir } from '../support/temp-dir.js';
+
+const IMAGE = `localhost/tusk-test-${process.pid}:1`;
+const APPLETS = 'sh cat ls sleep rm echo id env pwd su touch ps'.split(' ');
+let bench: TaskBench;
+
+const podman = (...args: string[]): string =>
+  execFileSync('podman', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+/** A small image made of a static busybox. */
+async function importImage(): Promise<void> {
+  await using dir = await tempDir('image');
+  for (const name of ['bin', 'usr/bin', 'etc', 'srv']) {
+    mkdirSync(join(dir.path, 'root', name), { recursive: true });
+  }
+  const root = join(dir.path, 'root');
+  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
+  for (const name of APPLETS) symlinkSync('busybox', join(root, 'bin', name));
+  symlinkSync('/bin/busybox', join(root, 'usr/bin/env'));
+  writeFileSync(
+    join(root, 'etc/passwd'),
+    'root:x:0:0::/root:/bin/sh\napp:x:1234:1234::/home/app:/bin/sh\n',
+  );
+  writeFileSync(join(root, 'etc/group'), 'root:x:0:\napp:x:1234:\n');
+  writeFileSync(join(root, 'srv/of-the-image'), 'inside\n');
+  execFileSync('tar', ['-C', root, '-cf', join(dir.path, 'image.tar'), '.']);
+  const changes = ['ENV GREETING=hello', 'ENV PATH=/bin:/usr/bin', 'USER app', 'WORKDIR /srv'];
+  const entry = 'ENTRYPOINT ["/bin/cat","of-the-image"]';
+  const flags = [...changes, entry].flatMap((change) => ['--change', change]);
+  podman('import', ...flags, join(dir.path, 'image.tar'), IMAGE);
+}
+
+beforeAll(async () => {
+  await importImage();
+  const engine = await findEngine('podman', { signal: NEVER });
+  bench = await openTaskBench({ engine });
+});
+afterAll(async () => {
+  await bench[Symbol.asyncDispose]();
+  podman('rmi', IMAGE);
+});
+
+const datums = async () => [
+  [{ name: 'my-in', path: '/f', tree: await bench.tree({ f: 'content\n' }) }],
+];
+
+describe('an image', () => {
+  it('gives its files, ENV, USER, WORKDIR and ENTRYPOINT', async () => {
+    const entry = await bench.run({ transform: { image: IMAGE }, datums: await datums() });
+    expect((await bench.details(entry))[0]?.reason).toBeUndefined();
+    expect(await bench.userLines(entry)).toEqual(['inside']);
+    const script = 'id -un; pwd; echo $GREETING $MINE $HOME; ls /; cat /pfs/my-in/f > /pfs/out/f';
+    const run = await bench.run({
+      transform: {
+        image: IMAGE,
+        cmd: ['sh', '-c', script],
+        env: { MINE: '$(GREETING)!' },
+      },
+      datums: await datums(),
+    });
+    const lines = await bench.userLines(run);
+    expect(lines.slice(0, 3)).toEqual(['app', '/srv', 'hello hello! /home/app']);
+    expect(lines).toContain('srv');
+    expect(lines).not.toContain('home');
+    expect(await bench.output(run)).toEqual({ '/f': 'content\n' });
+    const env = await bench.run({
+      transform: { image: IMAGE, cmd: ['env'] },
+      datums: await datums(),
+    });
+    expect(await bench.userLines(env)).toContain('my-in=/pfs/my-in/f');
+    const own = await bench.run({
+      transform: {
+        image: IMAGE,
+        cmd: ['sh', '-c', 'id -u; pwd'],
+        user: 'root',
+        workingDir: '/etc',
+      },
+      datums: await datums(),
+    });
+    expect(await bench.userLines(own)).toEqual(['0', '/etc']);
+    const nobody = await bench.run({
+      transform: { image: IMAGE, cmd: ['true'], user: 'nemo' },
+      datums: await datums(),
+    });
+    expect((await bench.details(nobody))[0]?.reason).toBe('user nemo not found');
+  });
+
+  it('may be written to; what one pipeline wrote is not in the image', async () => {
+    const write = await bench.run({
+      transform: { image: IMAGE, user: 'root', cmd: ['sh', '-c', 'echo x > /srv/new; ls /srv'] },
+      datums: await datums(),
+    });
+    expect(await bench.userLines(write)).toEqual(['new', 'of-the-image']);
+    const host = await bench.run({ transform: { cmd: ['true'] }, datums: await datums() });
+    expect(host.result.processed).toBe(1);
+    const again = await bench.run({
+      transform: { image: IMAGE, cmd: ['ls', '/srv'] },
+      datums: await datums(),
+    });
+    expect(await bench.userLines(again)).toEqual(['of-the-image']);
+  });
+
+  it('keeps datums apart and costs them no container start', async () => {
+    const many = Array.from({ length: 20 }, async () => (await datums())[0] ?? []);
+    const run = await bench.run({
+      transform: { image: IMAGE, cmd: ['sh', '-c', 'ls /tmp; touch /tmp/left; sleep 405 &'] },
+      datums: await Promise.all(many),
+    });
+    expect(run.result.processed).toBe(20);
+    expect(await bench.userLines(run)).toEqual([]);
+    expect(bench.processes(/sleep 405/)).toEqual([]);
+    // A container takes 100 ms to start and as long to enter.
+    expect(run.result.stats.processMs / 20).toBeLessThan(100);
+  });
+
+  it('that a registry could not be asked for runs on the host, and the log says so', async () => {
+    const run = await bench.run({
+      transform: {
+        image: 'registry.invalid/nothing:1',
+        cmd: ['sh', '-c', 'ls -d /etc/debian_version'],
+      },
+      datums: await datums(),
+    });
+    const text = (await bench.lines(run)).map(({ message }) => message).join('\n');
+    expect(text).toMatch(
+      /image registry.invalid\/nothing:1 could not be pulled: .*; its commands run on the host/,
+    );
+    expect(run.result.unrunnable).toBeUndefined();
+  });
+
+  it('without a shell can not run: every datum fails and the pipeline is told', async () => {
+    await using dir = await tempDir('image');
+    writeFileSync(join(dir.path, 'file'), 'x');
+    execFileSync('tar', ['-C', dir.path, '-cf', join(dir.path, 'i.tar'), 'file']);
+    const name = `${IMAGE}-bare`;
+    podman('import', join(dir.path, 'i.tar'), name);
+    const run = await bench.run({ transform: { image: name, cmd: ['x'] }, datums: await datums() });
+    podman('rmi', name);
+    expect(run.result.failed).toBe(1);
+    expect(run.result.unrunnable).toMatch(/has no \/bin\/sh/);
+  });
+});

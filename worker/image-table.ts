@@ -1,0 +1,68 @@
+/** The worker's image table: which images mean what here (docs/worker.md). */
+import { readFileSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { invalidInput, messageOf } from '../core/errors.js';
+
+export interface ImageRule {
+  /** `*` stands for anything; the first rule that fits counts. */
+  readonly pattern: string;
+  readonly as: 'host' | 'container' | 'auto' | 'unknown' | { readonly rootfs: string };
+  readonly user?: string;
+  readonly workingDir?: string;
+  readonly entrypoint?: readonly string[];
+}
+
+const KINDS: readonly unknown[] = ['host', 'container', 'auto', 'unknown'];
+
+/** Reads `{"images":[{"pattern":"python:*","as":"container"}, …]}`. INVALID_INPUT names the fault. */
+export function readImageTable(file: string): readonly ImageRule[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw invalidInput(`--images ${file}: ${messageOf(error)}`);
+  }
+  const list = (value as { images?: unknown } | null)?.images;
+  if (!Array.isArray(list)) throw invalidInput(`--images ${file}: expected {"images": [ … ]}`);
+  return list.map((entry, index) => readRule(entry, `--images ${file}: entry ${index + 1}`));
+}
+
+/** The first rule whose pattern fits. */
+export function ruleFor(rules: readonly ImageRule[], image: string): ImageRule | undefined {
+  return rules.find(({ pattern }) => matches(pattern, image));
+}
+
+function matches(pattern: string, image: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`).test(image);
+}
+
+function readRule(entry: unknown, where: string): ImageRule {
+  const { pattern, as, user, workingDir, entrypoint } = (entry ?? {}) as Record<string, unknown>;
+  if (typeof pattern !== 'string' || pattern === '') {
+    throw invalidInput(`${where}: "pattern" must be a name, where * stands for anything`);
+  }
+  const rootfs = (as as { rootfs?: unknown } | null | undefined)?.rootfs;
+  const isRoot = typeof rootfs === 'string' && isAbsolute(rootfs);
+  if (!KINDS.includes(as) && !isRoot) {
+    throw invalidInput(
+      `${where}: "as" must be "host", "container", "auto", "unknown" or {"rootfs": "/directory"}`,
+    );
+  }
+  for (const [name, text] of Object.entries({ user, workingDir })) {
+    if (text !== undefined && typeof text !== 'string') {
+      throw invalidInput(`${where}: "${name}" must be a text`);
+    }
+  }
+  const words = entrypoint as unknown[] | undefined;
+  if (words !== undefined && !(Array.isArray(words) && words.every((w) => typeof w === 'string'))) {
+    throw invalidInput(`${where}: "entrypoint" must be a list of words`);
+  }
+  return {
+    pattern,
+    as: isRoot ? { rootfs } : (as as 'host'),
+    ...(user === undefined ? {} : { user: user as string }),
+    ...(workingDir === undefined ? {} : { workingDir: workingDir as string }),
+    ...(words === undefined ? {} : { entrypoint: words as string[] }),
+  };
+}
