@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { systemClock } from '../core/clock.js';
 import { silentLog } from '../core/log.js';
 import { NEVER } from '../core/signals.js';
 import { tempDir } from '../test/support/temp-dir.js';
@@ -60,7 +61,7 @@ it('goes by the first rule that fits, and says what is wrong in a table', async 
     tableFile: file,
     roots: true,
     log: silentLog,
-    monotonicMs: () => 0,
+    clock: systemClock,
   });
   expect(await images.resolve('py:3.9', wait)).toEqual({
     ...{ rootfs, env: {}, user: 'app', workingDir: '/w', entrypoint: ['x'] },

@@ -5,6 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Clock } from '../core/clock.js';
 import { codeOf, invalidInput, messageOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import type { Wait } from '../storage/types.js';
@@ -42,7 +43,7 @@ export interface ImagesDeps {
   /** Sandboxes can have a root of their own. */
   readonly roots: boolean;
   readonly log: Log;
-  readonly monotonicMs: () => number;
+  readonly clock: Clock;
 }
 
 const HOST: RunImage = { env: {}, user: '', workingDir: '', entrypoint: [] };
@@ -89,7 +90,7 @@ export class Images {
   }
 
   async #fromEngine(image: string, as: 'container' | 'auto', wait: Wait): Promise<RunImage> {
-    const now = this.deps.monotonicMs();
+    const now = this.deps.clock.monotonicMs();
     let known = this.#known.get(image);
     if (!known || known.untilMs < now) {
       const found = this.#fetch(image, as, wait);
@@ -140,8 +141,8 @@ export class Images {
 
   /** Removes the images that were not used for longest. */
   #keepFew(used: string): void {
-    const { dir } = this.deps;
-    const now = Date.now() / 1000;
+    const { dir, clock } = this.deps;
+    const now = clock.wallMs() / 1000;
     utimesSync(join(dir, used), now, now);
     const all = readdirSync(dir)
       .map((name) => ({ name, at: statSync(join(dir, name)).mtimeMs }))

@@ -248,7 +248,7 @@ class Node implements AsyncDisposable {
         tableFile: config.imagesFile,
         roots: isolation === 'bwrap',
         log,
-        monotonicMs: () => clock.monotonicMs(),
+        clock,
       }),
       trees: storage.trees,
       blobs: new BlobCache(storage),

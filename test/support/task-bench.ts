@@ -112,7 +112,7 @@ export async function openTaskBench(options: BenchOptions = {}) {
     tableFile: undefined,
     roots: isolation === 'bwrap',
     log,
-    monotonicMs: () => clock.monotonicMs(),
+    clock,
   });
   const cache = new InputCache({
     dir: join(dataDir, 'cache'),
