@@ -3,6 +3,7 @@ import { dirBytes, s3Bytes } from './bytes.js';
 import { datums } from './datums.js';
 import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
+import { scale } from './scale.js';
 import { cliStart } from './start.js';
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
@@ -11,6 +12,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   files: manyFiles,
   commit: smallCommit,
   datums,
+  scale,
   s3: s3Bytes,
 };
 

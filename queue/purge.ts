@@ -12,7 +12,8 @@
  *     another process that does so at the same moment finds the tasks missing and publishes again.
  */
 import type { JetStreamManager } from 'nats';
-import { STREAM_TASKS, taskSubject } from './messages.js';
+import { decode } from './json.js';
+import { STREAM_TASKS, taskSubject, type TaskMessage } from './messages.js';
 
 const DELETE_MAX = 2_000;
 
@@ -48,16 +49,43 @@ async function deleteMessages(jsm: JetStreamManager, subject: string): Promise<v
   }
 }
 
+/**
+ * Deletes the messages of some tasks of a running job, delivered or not: nobody gets them (again).
+ * Looks at every message of the job.
+ */
+export async function dropTasks(
+  jsm: JetStreamManager,
+  o: { readonly pipeline: string; readonly job: string; readonly tasks: ReadonlySet<number> },
+): Promise<void> {
+  const subject = taskSubject(o.pipeline, o.job);
+  let from = 1;
+  for (;;) {
+    const found = await nextMessage(jsm, subject, from);
+    if (!found) return;
+    const { task } = decode<TaskMessage>(found.data);
+    if (o.tasks.has(task)) await jsm.streams.deleteMessage(STREAM_TASKS, found.seq, false);
+    from = found.seq + 1;
+  }
+}
+
 /** Sequence of the first message of the subject from `from` on. */
 async function next(
   jsm: JetStreamManager,
   subject: string,
   from: number,
 ): Promise<number | undefined> {
+  return (await nextMessage(jsm, subject, from))?.seq;
+}
+
+async function nextMessage(
+  jsm: JetStreamManager,
+  subject: string,
+  from: number,
+): Promise<{ readonly seq: number; readonly data: Uint8Array } | undefined> {
   try {
     // The server answers `next_by_subj` here too; the client's type knows it for direct gets only.
     const query = { seq: from, next_by_subj: subject };
-    return (await jsm.streams.getMessage(STREAM_TASKS, query)).seq;
+    return await jsm.streams.getMessage(STREAM_TASKS, query);
   } catch (error) {
     const api = (error as { api_error?: { err_code?: number } }).api_error;
     if (api?.err_code === NO_MESSAGE || String((error as { code?: unknown }).code) === '404') {

@@ -63,6 +63,14 @@ export class Queue implements AsyncDisposable {
     await this.#streams.purgeJob(pipeline, job, wait);
   }
 
+  /** Takes tasks of a running job out of the queue, also those in the hands of a dead worker. */
+  async dropTasks(
+    o: { readonly pipeline: string; readonly job: string; readonly tasks: ReadonlySet<number> },
+    wait: Wait,
+  ): Promise<void> {
+    await this.#streams.dropTasks(o, wait);
+  }
+
   /**
    * What waits in the pipeline's queue. Streams and consumer that are gone are made anew first;
    * then `streamCreated` differs from what it was.

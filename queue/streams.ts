@@ -22,7 +22,7 @@ import {
   type Wait,
 } from './connection.js';
 import { resultSubject, STREAM_RESULTS, STREAM_TASKS, taskSubject } from './messages.js';
-import { consumerName, purgeTasks, Traffic } from './purge.js';
+import { consumerName, dropTasks, purgeTasks, Traffic } from './purge.js';
 
 export interface PipelineLimits {
   /** Tasks of the pipeline that workers may hold at once. */
@@ -104,6 +104,18 @@ export class Streams {
           if (!streamMissing(error) && !consumerMissing(error)) throw error;
         }),
       );
+    }, wait);
+  }
+
+  /** Takes tasks of a running job out of the queue, also those in the hands of a dead worker. */
+  async dropTasks(
+    o: { readonly pipeline: string; readonly job: string; readonly tasks: ReadonlySet<number> },
+    wait: Wait,
+  ): Promise<void> {
+    await this.#connection.manage(async () => {
+      await dropTasks(await this.manager(), o).catch((error: unknown) => {
+        if (!streamMissing(error)) throw error;
+      });
     }, wait);
   }
 

@@ -14,15 +14,34 @@ export interface Counts {
 
 export class TaskBoard {
   readonly #results: (TaskResult | undefined)[];
+  /** Tasks that became smaller: results of attempts before this one are about more datums. */
+  readonly #since = new Map<number, number>();
+  #size: number;
   #done = 0;
   #counts: Counts = { processed: 0, failed: 0, recovered: 0, stats: NO_STATS };
   #firstFailure: { readonly datum: string; readonly reason: string } | undefined;
 
   constructor(
     readonly job: string,
-    readonly size: number,
+    size: number,
   ) {
+    this.#size = size;
     this.#results = new Array<TaskResult | undefined>(size);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** More tasks were added to the plan. */
+  grow(size: number): void {
+    this.#size = Math.max(this.#size, size);
+    this.#results.length = this.#size;
+  }
+
+  /** The task was cut: only results of this attempt or a later one are about what it is now. */
+  narrow(task: number, attempt: number): void {
+    this.#since.set(task, attempt);
   }
 
   get done(): number {
@@ -45,6 +64,7 @@ export class TaskBoard {
   add(result: TaskResult): boolean {
     if (result.job !== this.job || !(result.task >= 0 && result.task < this.size)) return false;
     if (this.#results[result.task]) return false;
+    if (result.attempt < (this.#since.get(result.task) ?? 0)) return false;
     this.#results[result.task] = result;
     this.#done += 1;
     const { processed, failed, recovered, stats } = this.#counts;

@@ -8,11 +8,12 @@
  *     saved before tasks are published with it, so a new owner never repeats one.
  * C4  Liveness: whenever the queue holds nothing while tasks are missing, they are published again.
  */
-import type { TaskMessage, TaskResult } from '../../queue/messages.js';
+import type { DatumResult, TaskMessage, TaskResult } from '../../queue/messages.js';
 import { unavailable } from '../../core/errors.js';
-import { childController } from '../../core/signals.js';
+import { addAbortListener, childController } from '../../core/signals.js';
 import type { Wait } from '../../storage/types.js';
 import {
+  NO_STATS,
   patchJobIn,
   setJobStateIn,
   type JobPatch,
@@ -24,7 +25,9 @@ import { fenced, type Fence, type OwnerDeps } from './deps.js';
 import type { MasterLog } from './master-log.js';
 import type { JobPlan, ResultsIndex } from './model.js';
 import { loadResults } from './results.js';
+import { SegmentReader } from './manifest.js';
 import { hostCount, slotsWanted } from './shares.js';
+import { Suspects } from './suspects.js';
 import { Wakeup } from './wakeup.js';
 import { Watchers, type Lost } from './watchers.js';
 
@@ -58,15 +61,24 @@ export class Collector {
   #shownDone = 0;
   #starved = false;
   /** Slots added while lost tasks still count as in flight. */
-  #widened: { readonly atMs: number } | undefined;
+  #widened: { readonly atMs: number; readonly slots: number }[] = [];
   /** Order of publication, as far as this owner knows. */
   readonly #published: number[] = [];
+  readonly #suspects = new Suspects();
+  #plan: JobPlan;
 
   constructor(
     readonly deps: OwnerDeps,
     readonly input: CollectInput,
   ) {
+    this.#plan = input.plan;
     this.board = new TaskBoard(input.job.id, input.plan.tasks.length);
+    for (const [task, attempt] of input.plan.since ?? []) this.board.narrow(task, attempt);
+  }
+
+  /** The plan as it is now: tasks may have been cut since it was made. */
+  get plan(): JobPlan {
+    return this.#plan;
   }
 
   get attempt(): number {
@@ -114,6 +126,7 @@ export class Collector {
     this.#sequence = saved.head.sequence;
     this.#stream = saved.head.stream;
     this.#attempt = saved.head.attempt;
+    this.#suspects.restore(saved.head.strikes ?? [], (task) => this.#isDone(task));
     this.#saved = { ref, depth: saved.head.depth };
     return true;
   }
@@ -126,11 +139,12 @@ export class Collector {
     const { queue } = this.deps;
     const { streamCreated } = await queue.backlog(this.input.job.pipeline, wait);
     if (resumed && streamCreated === this.#stream) {
-      this.#published.push(...this.input.plan.tasks.keys());
+      for (const task of this.#plan.tasks.keys()) this.#published.push(task);
       return;
     }
     this.#stream = streamCreated;
-    const missing = this.board.missing();
+    const withheld = this.#suspects.withheld;
+    const missing = this.board.missing().filter((task) => !withheld.has(task));
     if (resumed) {
       this.#sequence = 0;
       await this.#again(missing, 'the queue was recreated', wait);
@@ -155,7 +169,8 @@ export class Collector {
       if (!this.board.add(result)) continue;
       this.#fresh.push(result);
       if (this.board.complete) return;
-      if (this.#fresh.length >= CHECKPOINT_RESULTS) this.#changed.raise();
+      const look = this.#fresh.length >= CHECKPOINT_RESULTS || this.#suspects.withheld.size > 0;
+      if (look) this.#changed.raise();
     }
     throw unavailable('the stream of results ended early');
   }
@@ -168,8 +183,11 @@ export class Collector {
       this.board,
       this.#stream,
       this.#published,
+      () => this.#suspects.withheld,
     );
-    for (;;) {
+    const stop = this.deps.views.subscribe(() => watchers.note());
+    addAbortListener(wait.signal, stop);
+    while (!this.board.complete) {
       await this.#changed.wait({ ...wait, timeoutMs: PROGRESS_MS, clock: this.deps.clock });
       const now = this.deps.clock.monotonicMs();
       const due =
@@ -181,6 +199,7 @@ export class Collector {
       await this.#narrow(wait);
       const lost = await watchers.look(wait);
       if (lost) await this.#recover(lost, wait);
+      await this.#nextSuspect(wait);
     }
   }
 
@@ -212,18 +231,105 @@ export class Collector {
     const tasks = lost.tasks.filter((task) => !this.board.resultOf(task));
     if (tasks.length === 0) return;
     if (lost.blocked) {
-      this.#widened = { atMs: this.deps.clock.monotonicMs() };
-      await ensureConsumer(this.deps, this.input.record, wait, tasks.length);
+      this.#widened.push({ atMs: this.deps.clock.monotonicMs(), slots: tasks.length });
+      await this.#setRoom(wait);
+      return this.#judge(tasks, lost.why, wait);
     }
     await this.#again(tasks, lost.why, wait);
   }
 
+  /** Decides about tasks that went with their worker (suspects.ts). */
+  async #judge(tasks: readonly number[], why: string, wait: Wait): Promise<void> {
+    const { job } = this.input;
+    const { again, cut, failed } = this.#suspects.strike(tasks, (task) => {
+      const [, from, to] = this.#plan.tasks[task] as readonly [number, number, number];
+      return to - from;
+    });
+    const stay = new Set(again);
+    const drop = new Set(tasks.filter((task) => !stay.has(task)));
+    const { pipeline } = job;
+    if (drop.size > 0)
+      await this.deps.queue.dropTasks({ pipeline, job: job.id, tasks: drop }, wait);
+    if (cut.length > 0) await this.#cut(cut, wait);
+    for (const task of failed) await this.#giveUp(task, wait);
+    if (again.length > 0) await this.#again(again, why, wait);
+    else await this.#checkpoint(wait);
+  }
+
+  /** Makes single datums of tasks; none of them runs before its turn comes. */
+  async #cut(tasks: readonly number[], wait: Wait): Promise<void> {
+    this.#attempt += 1;
+    const slices = [...this.#plan.tasks];
+    const parts: number[] = [];
+    for (const task of tasks) {
+      const [segment, from, to] = slices[task] as readonly [number, number, number];
+      slices[task] = [segment, from, from + 1];
+      parts.push(task);
+      for (let at = from + 1; at < to; at += 1) parts.push(slices.push([segment, at, at + 1]) - 1);
+    }
+    const since = [
+      ...(this.#plan.since ?? []),
+      ...tasks.map((task) => [task, this.#attempt] as const),
+    ];
+    this.input.master.write(
+      `workers were lost over ${tasks.length} tasks: their ${parts.length} datums now run one by one`,
+    );
+    await this.#replan({ ...this.#plan, tasks: slices, since }, wait);
+    for (const task of tasks) this.board.narrow(task, this.#attempt);
+    this.#suspects.suspect(parts);
+  }
+
+  async #replan(plan: JobPlan, wait: Wait): Promise<void> {
+    const ref = await this.deps.storage.putJson(plan, wait);
+    await this.#patch({ plan: ref }, wait);
+    this.#plan = plan;
+    this.board.grow(plan.tasks.length);
+  }
+
+  /** The datum of a task kills every worker that runs it. */
+  async #giveUp(task: number, wait: Wait): Promise<void> {
+    const { job, master } = this.input;
+    const [datum] = await new SegmentReader(this.deps, this.#plan).task(task, wait);
+    if (!datum) return;
+    const tries = this.#suspects.countOf(task);
+    const reason =
+      `${tries} workers were lost while they ran it: ` +
+      'it may take all memory of the machine, or kill processes that are not its own';
+    const { index, id, tag } = datum;
+    const done: DatumResult = {
+      ...{ index, id, tag, tries, reason },
+      ...{ state: 'failed', stats: NO_STATS, outputs: 0 },
+    };
+    const details = await this.deps.storage.putJson({ datums: [done] }, wait);
+    const result: TaskResult = {
+      ...{ pipeline: job.pipeline, job: job.id, task, attempt: this.#attempt, worker: '', details },
+      ...{ processed: 0, failed: 1, recovered: 0, stats: NO_STATS },
+      firstFailure: { datum: id, reason },
+    };
+    master.write(`datum ${id} failed: ${reason}`);
+    if (this.board.add(result)) this.#fresh.push(result);
+  }
+
+  async #nextSuspect(wait: Wait): Promise<void> {
+    const task = this.#suspects.next((one) => this.#isDone(one));
+    if (task !== undefined) await this.#again([task], 'it runs by itself now', wait);
+  }
+
+  #isDone(task: number): boolean {
+    return this.board.resultOf(task) !== undefined;
+  }
+
   /** Takes back the room made for copies once the queue no longer counts the lost originals. */
   async #narrow(wait: Wait): Promise<void> {
-    const { clock } = this.deps;
-    if (!this.#widened || clock.monotonicMs() - this.#widened.atMs < ACK_WAIT_MS) return;
-    this.#widened = undefined;
-    await ensureConsumer(this.deps, this.input.record, wait);
+    const since = this.deps.clock.monotonicMs() - ACK_WAIT_MS;
+    if (!this.#widened.some(({ atMs }) => atMs < since)) return;
+    this.#widened = this.#widened.filter(({ atMs }) => atMs >= since);
+    await this.#setRoom(wait);
+  }
+
+  async #setRoom(wait: Wait): Promise<void> {
+    const extra = this.#widened.reduce((sum, { slots }) => sum + slots, 0);
+    await ensureConsumer(this.deps, this.input.record, wait, extra);
   }
 
   /** Publishes copies with a new attempt number (C3). */
@@ -255,6 +361,7 @@ export class Collector {
       sequence: this.#sequence,
       stream: this.#stream,
       attempt: this.#attempt,
+      strikes: this.#suspects.strikes(),
       master: this.input.master.lines,
     };
     const ref = await this.deps.storage.putJson(index, wait);
@@ -286,7 +393,8 @@ export class Collector {
   }
 
   #message(task: number, attempt: number): TaskMessage {
-    const { job, plan } = this.input;
+    const { job } = this.input;
+    const plan = this.#plan;
     const [segment, from, to] = plan.tasks[task] as readonly [number, number, number];
     return {
       pipeline: job.pipeline,

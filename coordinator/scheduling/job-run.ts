@@ -69,7 +69,7 @@ export class JobRun {
   }
 
   get plan(): JobPlan | undefined {
-    return this.#plan;
+    return this.#collector?.plan ?? this.#plan;
   }
 
   get collector(): Collector | undefined {
@@ -140,9 +140,9 @@ export class JobRun {
     await collector.run(wait);
     this.#phase = 'merging';
     await this.#merging(collector, wait);
-    const ending = await this.#ending(plan, collector, wait);
+    const ending = await this.#ending(collector.plan, collector, wait);
     if (collector.board.counts.failed > 0) {
-      const reason = await failureReason(this.deps, plan, collector.board, wait);
+      const reason = await failureReason(this.deps, collector.plan, collector.board, wait);
       this.master.write(`job failed: ${reason}`);
       return this.#end(ending, collector, (final) =>
         endWithFailure(this.deps, final, { reason, ...statsOf(ending.header) }, wait),
@@ -333,7 +333,7 @@ export class JobRun {
     if (!collector || !this.#plan || this.#job.state === 'EGRESSING') {
       return { ...ending, patch: {} };
     }
-    const { header } = await this.#ending(this.#plan, collector, wait);
+    const { header } = await this.#ending(collector.plan, collector, wait);
     const { processed, failed, recovered, stats } = collector.board.counts;
     const manifest = await this.deps.storage.putJson(header, wait);
     const results = await this.deps.storage.putJson(collector.index(), wait);

@@ -7,7 +7,7 @@ import { BoundedQueue } from '../../core/bounded-queue.js';
 import type { Clock } from '../../core/clock.js';
 import { invalidInput, unavailable } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
-import { addAbortListener, childController } from '../../core/signals.js';
+import { abortable, addAbortListener, childController } from '../../core/signals.js';
 import type {
   JoinEvent,
   JoinRequest,
@@ -70,11 +70,10 @@ export class Joins {
       yield* session.serve();
     } finally {
       scope.abort(unavailable('the worker has left'));
-      await reading.catch(() => undefined);
-      if (this.#joined.get(hello.workerId) === session.joined) {
-        this.#joined.delete(hello.workerId);
-      }
-      await session.leave();
+      await reading;
+      const last = this.#joined.get(hello.workerId) === session.joined;
+      if (last) this.#joined.delete(hello.workerId);
+      await session.leave({ last });
       this.deps.log.info({ worker: hello.workerId }, 'worker left');
     }
   }
@@ -87,7 +86,8 @@ class Session {
   readonly #events = new BoundedQueue<Signal>({ items: 16 });
   #draining = false;
   #beatMs: number;
-  #registered: { revision: number; lease: string } | undefined;
+  /** What the worker's key was last written with, as far as this session knows. */
+  #registered: { draining: boolean; lease: string } | undefined;
 
   constructor(
     readonly deps: JoinDeps,
@@ -98,17 +98,19 @@ class Session {
     this.#beatMs = deps.clock.monotonicMs();
   }
 
-  /** Reads heartbeats until the worker is gone. */
+  /**
+   * Reads heartbeats until the worker is gone or the session over: a worker that stands still sends
+   * nothing and never ends its stream. Never throws.
+   */
   async read(requests: AsyncIterator<JoinRequest>): Promise<void> {
     try {
       for (;;) {
-        const next = await requests.next();
+        const next = await abortable(requests.next(), this.scope.signal);
         if (next.done) break;
         this.#beatMs = this.deps.clock.monotonicMs();
         if (next.value.heartbeat) this.joined.heartbeat = next.value.heartbeat;
         if (next.value.draining !== undefined && next.value.draining !== this.#draining) {
           this.#draining = next.value.draining;
-          this.#registered = undefined;
           this.#raise('look');
         }
       }
@@ -144,21 +146,26 @@ class Session {
     }
   }
 
-  /** Removes the worker's key unless it already joined elsewhere. */
-  async leave(): Promise<void> {
-    const registered = this.#registered;
-    if (!registered) return;
+  /**
+   * Removes the worker's key unless it already joined elsewhere. `last`: it has no newer session at
+   * this coordinator. The write of the key may have been cut off, so its value decides.
+   */
+  async leave({ last }: { readonly last: boolean }): Promise<void> {
+    if (!last) return;
+    const { meta, replica, log } = this.deps;
     const key = workerKey(this.hello.workerId);
-    await this.deps.meta
-      .txn(
-        {
-          compare: [{ key, modRevision: registered.revision }],
-          success: [{ delete: key }],
-          failure: [],
+    await meta
+      .transact(
+        async (t) => {
+          const record = await t.getJson<WorkerRecord>(key);
+          if (record?.replica === replica) t.delete(key);
         },
-        { signal: AbortSignal.timeout(LEAVE_MS) },
+        { signal: AbortSignal.timeout(LEAVE_MS), label: `worker ${this.hello.workerId} leaves` },
       )
-      .catch(() => undefined); // The lease ends it.
+      .catch((error: unknown) => {
+        // With the coordinator's lease it goes anyway.
+        log.warn({ err: error, worker: this.hello.workerId }, 'could not take a worker off');
+      });
   }
 
   #raise(signal: Signal): void {
@@ -178,20 +185,19 @@ class Session {
     }
   }
 
-  /** Writes the worker's key under the lease in force, once per lease. */
+  /** Writes the worker's key under the lease in force: once per lease, and when it starts to drain. */
   async #register(wait: Wait): Promise<void> {
     const lease = await this.deps.membership.current(wait.signal);
-    if (this.#registered?.lease === lease.id) return;
+    const now = { draining: this.#draining, lease: lease.id };
+    const before = this.#registered;
+    if (before?.lease === now.lease && before.draining === now.draining) return;
     const key = workerKey(this.hello.workerId);
-    let revision = 0;
     await this.deps.meta.transact(
-      async (t) => {
-        t.putJson(key, this.#record(), { lease: lease.id });
-        t.afterCommit((at) => (revision = at));
-      },
+      async (t) => t.putJson(key, this.#record(), { lease: lease.id }),
       { ...wait, label: `worker ${this.hello.workerId}` },
     );
-    this.#registered = { revision, lease: lease.id };
+    this.#registered = now;
+    if (before?.lease === now.lease) return;
     const stop = addAbortListener(lease.lost, () => this.#raise('look'));
     addAbortListener(wait.signal, stop);
   }

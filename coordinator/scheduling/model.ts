@@ -53,7 +53,10 @@ export const coordinatorKey = (replica: string): string => `${COORDINATORS}${rep
 export const workerKey = (worker: string): string => `${WORKERS}${worker}`;
 export const historyKey = (pipeline: string): string => `mh/${pipeline}`;
 
-/** How a job's datums were cut into tasks; `JobRecord.plan`. Immutable: every owner reads the same. */
+/**
+ * How a job's datums were cut into tasks; `JobRecord.plan`. Every owner reads the same. A later plan
+ * of the same job adds tasks at the end and cuts others smaller; nothing else.
+ */
 export interface JobPlan {
   readonly format: 1;
   /** JobSpec blob. */
@@ -65,6 +68,11 @@ export interface JobPlan {
   readonly segments: readonly { readonly ref: string; readonly count: number }[];
   /** `[segment, from, to]`; the position is the task's number. */
   readonly tasks: readonly (readonly [number, number, number])[];
+  /**
+   * Tasks that were cut after workers were lost over them, with the attempt from which on results
+   * are about what they are now. The rest of their datums are in tasks further down.
+   */
+  readonly since?: readonly (readonly [number, number])[];
   readonly total: number;
   readonly skipped: number;
   readonly input?: PlannedInput;
@@ -91,6 +99,8 @@ export interface ResultsIndex {
   readonly stream: string;
   /** Highest attempt number published. */
   readonly attempt: number;
+  /** `[task, workers lost while they had it]`. */
+  readonly strikes?: readonly (readonly [number, number])[];
   /** Lines by the owner of the job about the whole job (the v1 API calls them master lines). */
   readonly master: readonly LogLine[];
 }

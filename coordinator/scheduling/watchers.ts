@@ -30,6 +30,7 @@ export class Watchers {
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #backlogAtMs: number;
   #shortAtDone = -1;
+  /** Workers seen since the last look. */
   #known = new Set<string>();
 
   constructor(
@@ -39,8 +40,15 @@ export class Watchers {
     public stream: string,
     /** Tasks in the order they were published, copies included; grows. */
     readonly published: readonly number[],
+    /** Tasks that are kept back on purpose. */
+    readonly withheld: () => ReadonlySet<number>,
   ) {
     this.#backlogAtMs = deps.clock.monotonicMs();
+  }
+
+  /** Remembers who is there: a worker may come and die between two looks. */
+  note(): void {
+    for (const { worker } of this.deps.views.workers.values()) this.#known.add(worker);
   }
 
   /** One look; undefined when all is well. Never throws for a server or worker that is away. */
@@ -85,8 +93,9 @@ export class Watchers {
     await this.#ask(now, wait);
     const handedOut = this.published.slice(0, Math.max(0, this.published.length - pending));
     const held = this.#inHand();
+    const withheld = this.withheld();
     const tasks = [...new Set(handedOut)].filter(
-      (task) => !held.has(task) && !this.board.resultOf(task),
+      (task) => !held.has(task) && !withheld.has(task) && !this.board.resultOf(task),
     );
     if (tasks.length === 0) return undefined;
     return { tasks, why: `worker ${gone.join(', ')} is gone`, blocked: true };
@@ -138,7 +147,8 @@ export class Watchers {
    */
   async #backlog(wait: Wait): Promise<Lost | undefined> {
     const backlog = await this.deps.queue.backlog(this.job.pipeline, wait);
-    const missing = this.board.missing();
+    const withheld = this.withheld();
+    const missing = this.board.missing().filter((task) => !withheld.has(task));
     if (backlog.streamCreated !== this.stream) {
       this.stream = backlog.streamCreated;
       const why = 'the queue was recreated';

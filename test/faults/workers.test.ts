@@ -1,4 +1,6 @@
 /** Workers that die or freeze in the middle of a datum. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { it } from 'vitest';
 import { until } from '../support/until.js';
 import { disturb } from './job.js';
@@ -13,6 +15,16 @@ it('every worker is killed: a new one ends the job', async () => {
   await disturb({}, async (stack) => {
     await Promise.all(stack.workers.map((worker) => worker.kill9()));
     await stack.addWorker({ slots: 4 });
+  });
+});
+
+it('the only worker freezes: it is given up, and a new one ends the job', async () => {
+  await disturb({ workers: 1, slots: 4 }, async (stack) => {
+    const [frozen] = stack.workers;
+    frozen?.pause();
+    await stack.addWorker({ slots: 4 });
+    const log = join(stack.dir, 'coordinator.json');
+    await until('it is given up', () => readFileSync(log, 'utf8').includes('worker left'));
   });
 });
 

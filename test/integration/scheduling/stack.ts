@@ -38,6 +38,8 @@ export interface Coordinator extends AsyncDisposable {
 export interface CoordinatorOptions {
   readonly replica?: string;
   readonly egress?: Egress;
+  /** How long a silent worker keeps its place. */
+  readonly leaseMs?: number;
   /** What runs beside jobs. */
   readonly beside?: (pipelines: Pipelines) => readonly Beside[];
 }
@@ -61,7 +63,7 @@ export async function openSchedulingStack(
   const clock = systemClock;
   return {
     base,
-    async coordinator({ replica = 'coordinator', beside, egress } = {}) {
+    async coordinator({ replica = 'coordinator', beside, egress, leaseMs = 15_000 } = {}) {
       const own = new ResourceStack();
       const queue = own.use(await openQueue({ servers: nats.url, name: replica, log, clock }));
       const pipelines = own.use(
@@ -69,7 +71,7 @@ export async function openSchedulingStack(
       );
       const workerConfig = {
         ...{ clusterId: 'test', natsUrl: nats.url, storeUrl: '' },
-        ...{ s3AccessKey: '', s3SecretKey: '', leaseMs: 15_000 },
+        ...{ s3AccessKey: '', s3SecretKey: '', leaseMs },
       };
       const more = egress ? { egress } : {};
       const deps = { meta, storage, versioning, queue, clock, log, ...more };
