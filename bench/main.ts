@@ -5,15 +5,21 @@ import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
 import { scale } from './scale.js';
 import { cliStart } from './start.js';
+import { commits, edit, manyFilesS3, million, splits } from './storage.js';
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start: cliStart,
   dir: dirBytes,
   files: manyFiles,
   commit: smallCommit,
+  splits,
+  edit,
+  million,
+  commits,
   datums,
   scale,
   s3: s3Bytes,
+  's3-files': manyFilesS3,
 };
 
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
