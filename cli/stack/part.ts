@@ -124,7 +124,8 @@ export class Part {
     ]);
     try {
       const died = (this.#exited ?? Promise.resolve('')).then((how) => {
-        throw unavailable(`${name} could not start (${how})${this.#lastWords()}`);
+        const { text, portTaken } = this.#lastWords();
+        throw unavailable(`${name} could not start (${how})${text}`, { fields: { portTaken } });
       });
       await Promise.race([this.spec.ready(signal), died]);
     } catch (error) {
@@ -140,7 +141,7 @@ export class Part {
   }
 
   /** The last line the program printed since its start, with a next step when we know one. */
-  #lastWords(): string {
+  #lastWords(): { text: string; portTaken: boolean } {
     let text = '';
     try {
       text = readFileSync(this.spec.output).subarray(this.#outputFrom).toString('utf8');
@@ -153,7 +154,10 @@ export class Part {
     const line =
       lines.find((candidate) => cause?.pattern.test(candidate)) ?? telling.at(-1) ?? lines.at(-1);
     const said = line === undefined ? '' : `: ${plain(line)}`;
-    return `${said}\n${cause?.step ?? 'Its log says more.'} Log: ${this.spec.log}`;
+    return {
+      text: `${said}\n${cause?.step ?? 'Its log says more.'} Log: ${this.spec.log}`,
+      portTaken: cause === PORT_TAKEN,
+    };
   }
 
   async #watch(): Promise<void> {
@@ -201,15 +205,22 @@ function plain(line: string): string {
   }
 }
 
+interface Cause {
+  readonly pattern: RegExp;
+  readonly step: string;
+}
+
+const PORT_TAKEN: Cause = {
+  pattern: /address already in use|EADDRINUSE/i,
+  step: 'A port it needs was taken meanwhile: run this again.',
+};
+
 /** Failures with a known way out. */
-const CAUSES: readonly { readonly pattern: RegExp; readonly step: string }[] = [
+const CAUSES: readonly Cause[] = [
+  PORT_TAKEN,
   {
     pattern: /no space left|ENOSPC|disk quota/i,
     step: 'The disk is full: free some space, then run this again.',
-  },
-  {
-    pattern: /address already in use|EADDRINUSE/i,
-    step: 'A port it needs was taken meanwhile: run this again.',
   },
   {
     pattern: /permission denied|EACCES/i,

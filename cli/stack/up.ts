@@ -55,10 +55,10 @@ async function supervise(
   const unlock = lockDataDir(dataDir, session.program);
   try {
     await stopLeftovers(dataDir, session.clock, tell.report);
-    const plan = await planStack(call, settings);
     tell.report(`Starting Tusk in ${dataDir}`);
-    await using supervisor = new Supervisor(plan, { clock: session.clock, report: tell.report });
-    await supervisor.start(session.signal);
+    const started = await start(call, settings, tell.report);
+    const { plan } = started;
+    await using supervisor = started.supervisor;
     rememberStore(settings);
     const text = summary(call, plan);
     session.out(`${text}\n`);
@@ -71,6 +71,30 @@ async function supervise(
     if (!session.signal.aborted) throw error;
   } finally {
     unlock();
+  }
+}
+
+/** Ports that were found free may be taken a moment later, so a clash of those starts anew. */
+const START_TRIES = 4;
+
+async function start(
+  call: Call,
+  settings: StackSettings,
+  report: (line: string) => void,
+): Promise<{ plan: StackPlan; supervisor: Supervisor }> {
+  const { session } = call;
+  for (let left = START_TRIES - 1; ; left -= 1) {
+    const plan = await planStack(call, settings);
+    const supervisor = new Supervisor(plan, { clock: session.clock, report });
+    try {
+      await supervisor.start(session.signal);
+      return { plan, supervisor };
+    } catch (error) {
+      await supervisor[Symbol.asyncDispose]();
+      const clash = error instanceof AppError && error.fields['portTaken'] === true;
+      if (!clash || left === 0 || session.signal.aborted) throw error;
+      report('A port was taken meanwhile; starting again with another one');
+    }
   }
 }
 
