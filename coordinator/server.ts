@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { PackageDefinition } from '@grpc/proto-loader';
-import { ServerCredentials, type Server, type ServiceDefinition } from '@grpc/grpc-js';
+import { ServerCredentials, status, type Server, type ServiceDefinition } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Clock } from '../core/clock.js';
@@ -43,6 +43,7 @@ export async function openGrpcServer(
   const server = createWideServer();
   const rpcDeps = { log: deps.log, clock: deps.clock, stopped: stopping.signal };
   for (const entry of services) registerService(server, entry.definition, entry.handlers, rpcDeps);
+  refuseV2(server);
   const health = new HealthImplementation({ '': 'SERVING' });
   health.addToServer(server);
   new ReflectionService(descriptors()).addToServer(server);
@@ -70,6 +71,23 @@ export async function openGrpcServer(
     host,
     [Symbol.asyncDispose]: () => (closing ??= close()),
   };
+}
+
+/** Rpcs that clients of 1.11 and later call when they are set to the storage that never came. */
+const V2_METHODS = [
+  ...['FileOperationV2', 'GetTarV2', 'DiffFileV2', 'CreateTmpFileSet', 'RenewTmpFileSet'],
+  'ClearCommitV2',
+];
+
+function refuseV2(server: Server): void {
+  const refusal = { code: status.UNIMPLEMENTED, details: 'v2 method not implemented' };
+  const bytes = (message: Buffer): Buffer => message;
+  for (const name of V2_METHODS) {
+    const refuse = (call: { emit(event: 'error', error: object): unknown }): void => {
+      call.emit('error', refusal);
+    };
+    server.register(`/pfs.API/${name}`, refuse as never, bytes, bytes, 'bidi');
+  }
 }
 
 async function bind(server: Server, listen: string): Promise<number> {

@@ -180,7 +180,7 @@ describe('bytes that are no messages', () => {
   async function send(
     path: string,
     bytes: Buffer,
-    o: { headers?: Record<string, string>; end?: boolean } = {},
+    o: { headers?: Record<string, string>; end?: boolean; text?: boolean } = {},
   ): Promise<string> {
     const stream = session.request({
       ':method': 'POST',
@@ -192,7 +192,9 @@ describe('bytes that are no messages', () => {
     return new Promise((resolve) => {
       let answer = 'nothing';
       const take = (headers: Record<string, unknown>): void => {
-        if (headers['grpc-status'] !== undefined) answer = String(headers['grpc-status']);
+        const text = o.text ? ` ${decodeURI(String(headers['grpc-message']))}` : '';
+        if (headers['grpc-status'] !== undefined)
+          answer = `${Number(headers['grpc-status'])}${text}`;
         else if (headers[':status'] !== 200) answer = `HTTP ${String(headers[':status'])}`;
       };
       stream.on('response', take);
@@ -252,6 +254,8 @@ describe('bytes that are no messages', () => {
     expect(none).toBe(String(status.UNIMPLEMENTED));
     const nowhere = await send('/', framed(Buffer.alloc(0)));
     expect(nowhere).toBe(String(status.UNIMPLEMENTED));
+    const details = await send('/pfs.API/GetTarV2', framed(Buffer.alloc(0)), { text: true });
+    expect(details).toBe('12 v2 method not implemented');
     const headers = { 'content-type': 'text/html' };
     expect(await send(PUT, Buffer.from('<html>'), { headers })).toBe('HTTP 415');
     await answers();

@@ -2,7 +2,6 @@
 import { Metadata, type ClientReadableStream, type ClientWritableStream } from '@grpc/grpc-js';
 import { CLIENT_OPTIONS, insecure } from '../../proto/channel.js';
 import {
-  BuildCommitRequest,
   CopyFileRequest,
   CreateBranchRequest,
   CreateRepoRequest,
@@ -11,7 +10,6 @@ import {
   FinishCommitRequest,
   GetFileRequest,
   InspectCommitRequest,
-  ListCommitRequest,
   ListFileRequest,
   PutFileRequest,
   StartCommitRequest,
@@ -135,10 +133,10 @@ export class PfsApi {
     return id;
   }
 
-  async build(name: string, o: Partial<Parameters<typeof BuildCommitRequest.fromPartial>[0]> = {}) {
+  async build(name: string, o: object = {}): Promise<string> {
     const [repo = '', branch = ''] = name.split('@');
     const request = { parent: { repo: { name: repo }, id: '' }, branch, ...o };
-    return (await this.call<Commit>('buildCommit', BuildCommitRequest.fromPartial(request))).id;
+    return (await this.call<Commit>('buildCommit', request)).id;
   }
 
   inspect(name: string, blockState = 0): Promise<CommitInfo> {
@@ -146,8 +144,8 @@ export class PfsApi {
     return this.call('inspectCommit', request);
   }
 
-  async list(repo: string, o: Parameters<typeof ListCommitRequest.fromPartial>[0] = {}) {
-    const request = ListCommitRequest.fromPartial({ repo: { name: repo }, ...o });
+  async list(repo: string, o: object = {}): Promise<string[]> {
+    const request = { repo: { name: repo }, ...o };
     const infos = await this.all<CommitInfo>('listCommitStream', request);
     return infos.map(({ commit }) => commit?.id ?? '');
   }

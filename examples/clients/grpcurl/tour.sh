@@ -2,13 +2,11 @@
 # The API from a shell. Needs grpcurl and base64.
 set -eu
 ADDRESS=${PACHD_ADDRESS:-127.0.0.1:30650}
-PROTO=${TUSK_PROTO:-$(dirname "$0")/../../../proto}
 REPO=curl_words
 PIPELINE=curl_count
 
 call() { # METHOD, messages as JSON on standard input
-  grpcurl -plaintext -import-path "$PROTO" \
-    -proto pfs.proto -proto pps.proto -proto versionpb.proto -d @ "$ADDRESS" "$1"
+  grpcurl -plaintext -d @ "$ADDRESS" "$1"
 }
 
 grpcurl -plaintext "$ADDRESS" list
