@@ -324,8 +324,11 @@ describe('branches', () => {
   it('refuse provenance that can not be', async () => {
     const [a, b] = [await pfs.repo(), await pfs.repo()];
     await pfs.branch(`${b}@master`, { from: [`${a}@master`] });
-    const cases: [Promise<unknown>, string][] = [
-      [pfs.branch(`${a}@x`, { from: [`${a}@x`] }), `branch ${a}@x cannot be in its own provenance`],
+    const cases: [() => Promise<unknown>, string][] = [
+      [
+        () => pfs.branch(`${a}@x`, { from: [`${a}@x`] }),
+        `branch ${a}@x cannot be in its own provenance`,
+      ],
       [
         () => pfs.branch(`${a}@master`, { from: [`${b}@master`] }),
         `provenance loop, branch ${a}/master cannot be provenance for itself`,
