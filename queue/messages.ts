@@ -162,6 +162,38 @@ export interface LogLine {
   readonly data?: readonly { readonly path: string; readonly hash: string }[];
 }
 
+/**
+ * A service or spout as its worker needs it: JSON in a blob object. Immutable; another commit or spec
+ * gives another one, and the process is started again with it.
+ */
+export interface LiveSpec {
+  readonly kind: 'service' | 'spout';
+  /** `job` is the service's job, or `spout`. */
+  readonly job: JobSpec;
+  /** What lies in /pfs; absent = nothing. */
+  readonly datum?: WorkDatum;
+  readonly ports?: LivePorts;
+  readonly spout?: {
+    /** Files replace those of the same path; otherwise they are appended to them. */
+    readonly overwrite: boolean;
+    /** Names that begin with it go to the branch `marker`; empty = none. */
+    readonly marker: string;
+  };
+}
+
+export interface LivePorts {
+  /** Where user code listens. */
+  readonly internal: number;
+  /** Opened on the worker's host; 0 = any free one, absent = none (ClusterIP). */
+  readonly external?: number;
+}
+
+/** The datum of a process that has no inputs. */
+export const EMPTY_DATUM: WorkDatum = { index: 0, id: '', tag: '', inputs: [] };
+
+/** Stands for the job id of a spout, which has no jobs. */
+export const SPOUT_JOB = 'spout';
+
 /** Subject and stream names. Pipeline and job names are legal NATS tokens by their own rules. */
 export const STREAM_TASKS = 'TASKS';
 export const STREAM_RESULTS = 'RESULTS';

@@ -33,6 +33,12 @@ export interface JoinOptions {
 
 type Stream = ClientDuplexStream<JoinRequest, JoinEvent>;
 
+/** A coordinator that can not be reached is noticed before others take this worker's duties over. */
+const OPTIONS = {
+  ...CLIENT_OPTIONS,
+  'grpc.keepalive_time_ms': 5_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+};
 const LEASE_MS_DEFAULT = 10_000;
 const HEALTHY_MS = 10_000;
 const BACKOFF = { baseDelayMs: 200, maxDelayMs: 3_000 };
@@ -65,7 +71,7 @@ export class JoinClient {
 
   /** One connection, until it breaks; answers why. */
   async #session(address: string, signal: AbortSignal): Promise<string> {
-    const client = new ClusterClient(address, insecure(), CLIENT_OPTIONS);
+    const client = new ClusterClient(address, insecure(), OPTIONS);
     const over = new AbortController();
     try {
       const stream = client.join();

@@ -19,7 +19,7 @@ export interface MembershipOptions {
   readonly running: () => readonly RunningDatum[];
   readonly onConfig: (config: WorkerConfig) => void;
   readonly onAssignments: (assignments: WorkerAssignments) => void;
-  readonly onJoined: (joined: boolean) => void;
+  readonly onJoined: (joined: boolean, address: string) => void;
   /** The thread died: the worker cannot go on. */
   readonly onFailure: (error: Error) => void;
 }
@@ -62,7 +62,7 @@ export class Membership implements AsyncDisposable {
         log.warn({ address, reason }, 'not joined; trying again until it works');
       }
       this.#lastReason = reason;
-      onJoined(joined);
+      onJoined(joined, address);
     }
   }
 

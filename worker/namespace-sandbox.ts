@@ -129,8 +129,8 @@ export class NamespaceSandbox implements Sandbox {
   }
 
   #start(): Agent {
-    const { dir, rootfs, devices, isolation, warm } = this.place;
-    const options = { dir, rootfs, devices, root: this.asRoot, infoFd: 4 };
+    const { dir, rootfs, devices, isolation, warm, pipe, mounts } = this.place;
+    const options = { dir, rootfs, devices, root: this.asRoot, infoFd: 4, pipe, mounts };
     const plainLine = isolation === 'bwrap' ? bwrapLine(options) : unshareLine(options);
     const line = this.limits.wrap(plainLine);
     const [stdout, stderr] = this.pipes.childFds;

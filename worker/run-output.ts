@@ -22,10 +22,12 @@ export class RunOutput {
   constructor(
     readonly file: string,
     readonly wallMs: () => number,
+    /** Lines are for followers only: `finish` gives those that no follower got yet. */
+    readonly endless = false,
   ) {}
 
   add(message: string): void {
-    if (this.#bytes > RUN_OUTPUT_BYTES_MAX) {
+    if (this.#bytes > RUN_OUTPUT_BYTES_MAX && !this.endless) {
       this.#dropped += 1;
       return;
     }
@@ -51,6 +53,10 @@ export class RunOutput {
 
   /** Ends the collection: everything is in `lines`, or in `file`. */
   finish(): { lines: readonly OutputLine[]; file?: string; count: number } {
+    if (this.endless) {
+      const last = this.takeLive(0);
+      return { lines: last?.lines ?? [], count: this.#count };
+    }
     if (this.#dropped > 0) this.#push([this.wallMs(), skippedText(this.#dropped)]);
     if (!this.#spilled) return { lines: this.#lines, count: this.#count };
     this.#spill();
@@ -58,13 +64,17 @@ export class RunOutput {
   }
 
   #push(line: OutputLine): void {
-    this.#lines.push(line);
     this.#count += 1;
-    this.#memoryBytes += line[1].length + 32;
+    if (!this.endless) this.#keep(line);
     if (this.#liveBytes < 0) {
       this.#live.push(line);
       this.#liveBytes += line[1].length + 32;
     }
+  }
+
+  #keep(line: OutputLine): void {
+    this.#lines.push(line);
+    this.#memoryBytes += line[1].length + 32;
     if (this.#memoryBytes > MEMORY_LINE_BYTES) this.#spill();
   }
 

@@ -4,6 +4,7 @@
  */
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { quote } from './shell.js';
+import type { SlotPlace } from './spawner-protocol.js';
 
 /** Directories that belong to one run and are emptied after it. */
 export const PRIVATE_DIRS = ['/tmp', '/var/tmp', '/dev/shm'] as const;
@@ -37,6 +38,8 @@ export interface SandboxOptions {
   /** Unpacked image in place of the host's directories. */
   readonly rootfs?: string;
   readonly devices?: readonly string[];
+  readonly pipe?: boolean;
+  readonly mounts?: SlotPlace['mounts'];
 }
 
 /** bwrap cannot create /pfs below a read-only root, so the root is put together from its parts. */
@@ -49,7 +52,10 @@ export function bwrapLine(options: SandboxOptions): SandboxLine {
   if (isDirectory(`${rootfs ?? ''}/var/tmp`)) {
     args.push('--perms', '1777', '--tmpfs', '/var/tmp');
   }
-  args.push('--ro-bind', `${options.dir}/pfs`, '/pfs', '--bind', `${options.dir}/out`, '/pfs/out');
+  args.push('--ro-bind', `${options.dir}/pfs`, '/pfs');
+  // A pipe can be written to whatever the mount below it allows.
+  if (!options.pipe) args.push('--bind', `${options.dir}/out`, '/pfs/out');
+  for (const [from, to] of options.mounts ?? []) args.push('--ro-bind', from, to);
   args.push('--unshare-pid', '--unshare-ipc', '--die-with-parent', '--clearenv', '--new-session');
   args.push('--info-fd', String(options.infoFd), '--chdir', '/');
   if (root) {
@@ -97,7 +103,12 @@ export function unshareLine(options: SandboxOptions): SandboxLine {
     'mkdir -p /pfs 2>/dev/null || [ -d /pfs ]',
     `mount --bind ${dir}/pfs /pfs`,
     'mount -o remount,bind,ro /pfs',
-    `mount --bind ${dir}/out /pfs/out`,
+    ...(options.pipe ? [] : [`mount --bind ${dir}/out /pfs/out`]),
+    ...(options.mounts ?? []).flatMap(([from, to]) => [
+      `mkdir -p ${quote(to)} 2>/dev/null || [ -d ${quote(to)} ]`,
+      `mount --bind ${quote(from)} ${quote(to)}`,
+      `mount -o remount,bind,ro ${quote(to)}`,
+    ]),
     ...PRIVATE_DIRS.map((path) => `mount -t tmpfs -o mode=1777 tusk ${path}`),
     'cd /',
     'set +e',

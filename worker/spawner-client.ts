@@ -61,6 +61,12 @@ export class SpawnerClient implements AsyncDisposable {
     this.#send({ kind: 'slot', place });
   }
 
+  /** Ends a slot for good; what runs in it is killed. */
+  closeSlot(slot: number): void {
+    this.#places.delete(slot);
+    this.#send({ kind: 'unslot', slot });
+  }
+
   /** Runs one command in a slot; never rejects. The slot must be free. */
   run(slot: number, command: RunCommand, options: RunOptions): Promise<RunDone> {
     const run = this.#nextRun++;

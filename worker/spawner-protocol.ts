@@ -21,6 +21,10 @@ export interface SlotPlace {
   readonly devices?: readonly string[];
   /** User code may stay alive between datums (docs/warm-mode.md). */
   readonly warm?: boolean;
+  /** /pfs/out is a named pipe that lies in `pfs/out`, not the directory `out/`. */
+  readonly pipe?: boolean;
+  /** More of the host to show inside, read-only: outside path, inside path; parents first. */
+  readonly mounts?: readonly (readonly [from: string, to: string])[];
 }
 
 /** What a datum may use; absent = as much as there is. */
@@ -59,6 +63,8 @@ export interface RunCommand {
    * there yet. `stdin` is not used.
    */
   readonly request?: string;
+  /** Runs for ever: its output goes to `onLines` only and is kept nowhere else. */
+  readonly endless?: boolean;
 }
 
 /** A line user code wrote: wall time in ms, text without newline. */
@@ -66,6 +72,7 @@ export type OutputLine = readonly [ts: number, message: string];
 
 export type ToSpawner =
   | { readonly kind: 'slot'; readonly place: SlotPlace }
+  | { readonly kind: 'unslot'; readonly slot: number }
   | {
       readonly kind: 'run';
       readonly run: number;

@@ -44,6 +44,10 @@ export class Spawner {
         this.#slots.get(message.place.slot)?.close();
         this.#slots.set(message.place.slot, new Slot(message.place, this.deps));
         return;
+      case 'unslot':
+        this.#slots.get(message.slot)?.close();
+        this.#slots.delete(message.slot);
+        return;
       case 'run':
         void this.#slots.get(message.slot)?.run(message.run, message.command);
         return;
@@ -85,7 +89,7 @@ class Slot {
     readonly place: SlotPlace,
     readonly deps: SpawnerDeps,
   ) {
-    mkdirSync(join(place.dir, 'pfs', 'out'), { recursive: true });
+    if (!place.pipe) mkdirSync(join(place.dir, 'pfs', 'out'), { recursive: true });
     mkdirSync(join(place.dir, 'out'), { recursive: true });
     this.#pipes = new SlotPipes(place.dir, (line) => this.#running?.output.add(line));
     this.#limits = new SandboxLimits(place, deps.clock);
@@ -97,7 +101,8 @@ class Slot {
 
   async run(run: number, command: RunCommand): Promise<void> {
     const { clock, send } = this.deps;
-    const output = new RunOutput(join(this.place.dir, 'output.jsonl'), () => clock.wallMs());
+    const file = join(this.place.dir, 'output.jsonl');
+    const output = new RunOutput(file, () => clock.wallMs(), command.endless);
     const running: Running = { run, output };
     this.#running = running;
     const stop = new AbortController();

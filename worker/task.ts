@@ -253,7 +253,7 @@ interface Ready {
   readonly extras: EnvironmentExtras;
 }
 
-function limitsOf({ memoryBytesMax, diskBytesMax, cpusMax }: JobSpec): Limits {
+export function limitsOf({ memoryBytesMax, diskBytesMax, cpusMax }: JobSpec): Limits {
   return {
     ...(memoryBytesMax === undefined ? {} : { memoryBytes: memoryBytesMax }),
     ...(diskBytesMax === undefined ? {} : { diskBytes: diskBytesMax }),

@@ -11,7 +11,7 @@ import type { Log } from '../core/log.js';
 import { ResourceStack } from '../core/resource-stack.js';
 import { retry } from '../core/retry.js';
 import { addAbortListener } from '../core/signals.js';
-import type { WorkerConfig, WorkerHello } from '../proto/generated/tusk.js';
+import type { WorkerAssignments, WorkerConfig, WorkerHello } from '../proto/generated/tusk.js';
 import { openQueue, type Queue } from '../queue/index.js';
 import { openStorage, Storage } from '../storage/index.js';
 import { BlobCache } from './blob-cache.js';
@@ -22,6 +22,8 @@ import { findEngine, type ContainerEngine } from './engine.js';
 import { findGpus, gpuDevices } from './gpus.js';
 import { Images } from './images.js';
 import { InputCache } from './input-cache.js';
+import { Duties } from './live/duties.js';
+import { ClusterLink } from './live/reporter.js';
 import { makeSlotFiles, probeIsolation, releasePfs } from './isolation.js';
 import { Membership } from './membership.js';
 import { PullLoop } from './pull-loop.js';
@@ -86,7 +88,10 @@ class Node implements AsyncDisposable {
   #joined = false;
   #settings: WorkerConfig | undefined;
   #configured: (config: WorkerConfig) => void = () => undefined;
-  #assignments: Parameters<PullLoop['assign']>[0] = [];
+  #assignments: WorkerAssignments = { pipelines: [], duties: [] };
+  #duties: Duties | undefined;
+  /** Coordinator that the worker is joined to. */
+  #address = '';
 
   constructor(
     readonly deps: WorkerDeps,
@@ -102,11 +107,12 @@ class Node implements AsyncDisposable {
         log,
         running: () => this.#loop?.running.map((task) => ({ ...task })) ?? [],
         onConfig: (next) => this.#configure(next),
-        onAssignments: ({ pipelines }) => {
-          this.#assignments = pipelines;
-          this.#loop?.assign(pipelines);
+        onAssignments: (assignments) => {
+          this.#assignments = assignments;
+          this.#loop?.assign(assignments.pipelines);
+          this.#duties?.assign(assignments.duties);
         },
-        onJoined: (joined) => this.#setJoined(joined),
+        onJoined: (joined, address) => this.#setJoined(joined, address),
         onFailure: (error) => this.#failed.abort(error),
       }),
     );
@@ -124,12 +130,16 @@ class Node implements AsyncDisposable {
     const closing = AbortSignal.any([abort, this.#failed.signal, this.#over.signal]);
     const tending = loop.tend({ signal: closing });
     tending.catch(() => undefined);
-    loop.assign(this.#assignments);
+    loop.assign(this.#assignments.pipelines);
     loop.setPaused(!this.#joined);
+    this.#duties?.assign(this.#assignments.duties);
+    this.#duties?.setJoined(this.#joined);
     await new Promise<void>((resolve) => addAbortListener(ended, resolve));
     this.#failed.signal.throwIfAborted();
     log.info({ running: loop.running.length }, 'worker drains');
     this.#membership.drain();
+    // Others are told to take its duties over; they need not wait for its datums.
+    await this.#duties?.[Symbol.asyncDispose]();
     const stop = addAbortListener(abort, () => void loop.close());
     const drained = new AbortController();
     const signals = AbortSignal.any([abort, drained.signal]);
@@ -167,8 +177,10 @@ class Node implements AsyncDisposable {
     });
   }
 
-  #setJoined(joined: boolean): void {
+  #setJoined(joined: boolean, address: string): void {
     this.#joined = joined;
+    this.#address = joined ? address : '';
+    this.#duties?.setJoined(joined);
     if (joined) return this.#loop?.setPaused(false);
     // The lease still holds; a coordinator that restarts shall not interrupt the flow of tasks.
     const leaseMs = this.#settings?.leaseMs ?? 0;
@@ -219,6 +231,15 @@ class Node implements AsyncDisposable {
     return () => stops.forEach((stop) => stop());
   }
 
+  #openDuties(task: TaskDeps, isolation: Isolation): Duties {
+    const { clock, config, spawner } = this.deps;
+    const link = this.#stack.use(new ClusterLink(() => this.#address));
+    const { dataDir, host } = config;
+    const live = { ...task, spawner, link, dataDir, isolation, host };
+    const patienceMs = (): number => (this.#settings?.leaseMs ?? 0) * APART_SHARE;
+    return this.#stack.use(new Duties(live, { clock, patienceMs }));
+  }
+
   #assemble(storage: Storage, queue: Queue): PullLoop {
     const { config, clock, log, spawner } = this.deps;
     const { isolation, cgroups, gpus, engine } = this.machine;
@@ -261,6 +282,7 @@ class Node implements AsyncDisposable {
       budget: new LiveBudget(LIVE_LINES, () => clock.monotonicMs()),
       uid: process.getuid?.() ?? 0,
     };
+    this.#duties = this.#openDuties(task, isolation);
     return new PullLoop({
       queue,
       slots,
@@ -275,6 +297,9 @@ class Node implements AsyncDisposable {
     });
   }
 }
+
+/** How long processes go on without the cluster: less than others wait before they take over. */
+const APART_SHARE = 2 / 3;
 
 /** Objects of a job are written with its job's epoch; everything else is shared. */
 export function storageByEpoch(

@@ -9,11 +9,13 @@ import { inspectFile } from '../versioning/files/read-files.js';
 import { contentTypeOf } from './http/content-type.js';
 import type { Exchange } from './http/http-server.js';
 import { endResponse, requestBody, wholeBody } from './http/message-body.js';
+import { BadGateway, proxyToService } from './service-proxy.js';
 import { planAnswer, sendFile, type FileAnswer } from './http/send-file.js';
 import type { GatewayDeps } from './s3/bucket.js';
 
 const FORM_BYTES_MAX = 64 * 1024;
 const FILE = /^\/v1\/pfs\/repos\/([^/]+)\/commits\/([^/]+)\/files\/(.*)$/s;
+const SERVICE = /^\/v1\/pps\/services\/([^/?]+)((?:[/?].*)?)$/s;
 
 const STATUS: Readonly<Record<ErrorCode, number>> = {
   INVALID_INPUT: 400,
@@ -47,7 +49,7 @@ export function httpApi(deps: GatewayDeps): HttpApi {
         code === 'INTERNAL'
           ? `internal error; the coordinator's log has it under request ${exchange.requestId}`
           : messageOf(error);
-      sendText(exchange, STATUS[code], text);
+      sendText(exchange, error instanceof BadGateway ? error.status : STATUS[code], text);
     },
   };
 }
@@ -62,6 +64,13 @@ async function route(deps: GatewayDeps, exchange: Exchange): Promise<void> {
     const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
     const download = query.get('download') === 'true';
     await serveFile(deps, exchange, { repo, commit, path: name, download });
+    return;
+  }
+  const service = SERVICE.exec(url);
+  if (service) {
+    const [name = '', rest = ''] = service.slice(1);
+    const target = { pipeline: decode(name), path: rest.startsWith('/') ? rest : `/${rest}` };
+    await proxyToService(deps, exchange, target);
     return;
   }
   if (method === 'POST' && path === '/v1/auth/login') return login(exchange);

@@ -21,8 +21,10 @@ import {
   closeOutputsIn,
   commitSpecIn,
   needInputReposIn,
+  ensureMarkerIn,
   outputProvenance,
   setOutputBranchIn,
+  specOf,
   type PipelineDeps,
 } from './steps.js';
 import { checkPipeline, checkRequest, checkSupported } from './validate.js';
@@ -104,8 +106,10 @@ async function insertIn(
   };
   scope.t.putJson(pipelineKey(name), record);
   const output = { repo: name, name: info.outputBranch };
-  await setOutputBranchIn(scope, output, { provenance: outputProvenance(info), head: 'clear' });
+  const provenance = outputProvenance(info);
+  await setOutputBranchIn(scope, output, { provenance, head: 'clear', ...specOf(info) });
   await setStatsBranchIn(scope, info);
+  await ensureMarkerIn(scope, info);
   return record;
 }
 
@@ -125,7 +129,7 @@ async function updateIn(
   const specCommit = await commitSpecIn(deps, scope, info, wait);
   const now = (await scope.t.getJson<PipelineRecord>(pipelineKey(name))) ?? before;
   const record: PipelineRecord = {
-    ...now,
+    ...withoutLive(now),
     ...ofSpec(info),
     specCommit,
     state: info.stopped ? 'PAUSED' : 'STARTING',
@@ -142,9 +146,11 @@ async function updateIn(
     {
       provenance: info.stopped ? [] : outputProvenance(info),
       head: reprocess ? 'clear' : 'keep',
+      ...specOf(info),
     },
   );
   await setStatsBranchIn(scope, info);
+  await ensureMarkerIn(scope, info);
   return record;
 }
 
@@ -176,7 +182,18 @@ function ofSpec(
     inputBranches: inputBranches(info.input),
     // Named even when absent: an update may take them away.
     needs,
+    ...liveOf(info),
   };
+}
+
+/** What the former spec said must not stay when the new one says nothing. */
+function withoutLive({ live: _live, ...rest }: PipelineRecord): Omit<PipelineRecord, 'live'> {
+  return rest;
+}
+
+function liveOf(info: PipelineInfo): Pick<PipelineRecord, 'live'> {
+  if (info.spout) return { live: 'spout' };
+  return info.service ? { live: 'service' } : {};
 }
 
 async function ensureOutputRepoIn(scope: Scope, name: string): Promise<void> {

@@ -3,6 +3,7 @@ import { invalidInput } from '../../core/errors.js';
 import type { DeletePipelineRequest } from '../../proto/generated/pps.js';
 import type { Wait } from '../../storage/types.js';
 import type { MetaTxn } from '../meta/index.js';
+import { liveKeys } from '../scheduling/live/model.js';
 import { historyKey } from '../scheduling/model.js';
 import { deleteBranchIn } from '../versioning/branches.js';
 import { SPEC_REPO } from '../versioning/model.js';
@@ -104,6 +105,7 @@ async function deletePipelineIn(
   }
   t.delete(pipelineKey(name));
   t.delete(historyKey(name));
+  for (const key of liveKeys(name)) t.delete(key);
   t.deletePrefix(jobsOf(name));
   t.deletePrefix(jobsByCommitOf(name));
   await propagateIn(scope);

@@ -3,6 +3,7 @@ import { codeOf } from '../../core/errors.js';
 import type { ListPipelineRequest, PipelineInfo } from '../../proto/generated/pps.js';
 import type { Wait } from '../../storage/types.js';
 import type { Meta } from '../meta/index.js';
+import { liveStateKey, type LiveState } from '../scheduling/live/model.js';
 import { commitKey, SPEC_REPO, type CommitRecord } from '../versioning/model.js';
 import { parseRef } from '../versioning/refs.js';
 import { toIncompletePipelineInfo, toPipelineInfo } from './convert.js';
@@ -63,7 +64,14 @@ async function atCommit(
   wait: Wait,
 ): Promise<PipelineInfo> {
   const spec = await deps.specs.load({ pipeline: record.name, specCommit }, wait);
-  return toPipelineInfo(spec, record, specCommit);
+  const info = toPipelineInfo(spec, record, specCommit);
+  const service = info.service ?? info.spout?.service;
+  if (!service) return info;
+  // Shared with the cache of specs, so it is not changed in place.
+  const live = await deps.meta.getJson<LiveState>(liveStateKey(record.name), wait);
+  const shown = { ...service, ip: live?.address ?? '' };
+  if (info.service) return { ...info, service: shown };
+  return { ...info, spout: info.spout && { ...info.spout, service: shown } };
 }
 
 /**

@@ -38,6 +38,8 @@ export interface PipelineRecord {
   /** Output repo is the pipeline's name. */
   readonly outputBranch: string;
   readonly parallelism: Parallelism;
+  /** Its code runs on and on; absent: it runs jobs that end. */
+  readonly live?: 'service' | 'spout';
   /** The branches it reads: direct provenance of the output branch while not stopped. */
   readonly inputBranches: readonly BranchRef[];
   /** What one datum takes from its worker; absent = a slot and nothing else. */

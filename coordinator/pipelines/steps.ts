@@ -62,20 +62,40 @@ export async function commitSpecIn(
 /** Direct provenance of a running pipeline's output branch. */
 export function outputProvenance(info: PipelineInfo): BranchName[] {
   const name = info.pipeline?.name ?? '';
+  // A spout's branch is like that of an input repo.
+  if (info.spout) return [];
   const inputs = inputBranches(info.input).map(({ repo, branch }) => ({ repo, name: branch }));
   return [...inputs, { repo: SPEC_REPO, name }];
+}
+
+/** What commits on the output branch of a spout record. */
+export function specOf(info: PipelineInfo): { spec?: string } {
+  return info.spout ? { spec: info.pipeline?.name ?? '' } : {};
+}
+
+/** A spout with a marker has a branch for it. */
+export async function ensureMarkerIn(scope: Scope, info: PipelineInfo): Promise<void> {
+  if (!info.spout?.marker) return;
+  const branch = { repo: info.pipeline?.name ?? '', name: 'marker' };
+  if (!(await scope.branch(branch))) await createBranchIn(scope, branch);
 }
 
 /** Sets the provenance of a branch; `head` keeps or clears its head. Makes the branch if needed. */
 export async function setOutputBranchIn(
   scope: Scope,
   branch: BranchName,
-  change: { provenance: readonly BranchName[]; head: 'keep' | 'clear' },
+  change: {
+    provenance: readonly BranchName[];
+    head: 'keep' | 'clear';
+    /** Commits on it record the head of this spec branch. */
+    spec?: string;
+  },
 ): Promise<void> {
   const keep = change.head === 'keep' && (await scope.branch(branch)) !== undefined;
   await createBranchIn(scope, {
     ...branch,
     provenance: change.provenance,
+    spec: change.spec ?? '',
     ...(keep ? { head: { repo: branch.repo, id: branch.name } } : {}),
   });
 }

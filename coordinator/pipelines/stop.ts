@@ -13,6 +13,7 @@ import {
   commitSpecIn,
   outputProvenance,
   setOutputBranchIn,
+  specOf,
   type PipelineDeps,
 } from './steps.js';
 
@@ -70,7 +71,7 @@ async function writeIn(
   await setOutputBranchIn(
     scope,
     { repo: name, name: record.outputBranch },
-    { provenance: info.stopped ? [] : outputProvenance(info), head: 'keep' },
+    { provenance: info.stopped ? [] : outputProvenance(info), head: 'keep', ...specOf(info) },
   );
   await setStatsBranchIn(scope, info);
 }

@@ -180,8 +180,7 @@ describe('inputs', () => {
   it.each<[string, Spec]>([
     ['input.git', { input: { git: { url: 'https://x.org/a.git' } } }],
     ['input.pfs.s3', { input: pfs('a', { s3: true, glob: '/' }) }],
-    ['spout', { spout: {}, input: undefined }],
-    ['service', { service: {} }],
+    ['spout with an input', { spout: { service: {} } }],
     ['s3_out', { s3Out: true }],
     ['an empty transform.cmd', { transform: { image: 'x' } }],
   ])('says that %s is not supported yet and what to do instead', (field, spec) => {

@@ -312,10 +312,11 @@ function checkSpout(spout: Spout | undefined, info: PipelineInfo): void {
 export function checkSupported(request: CreatePipelineRequest): void {
   const refuse = (field: string, instead: string): never =>
     fail(`${field} is not supported yet in this version of Tusk: ${instead}`);
-  if (request.spout) refuse('spout', 'write to an input repo with `put file` from your program');
-  if (request.service) refuse('service', 'start the program by hand and read the output repo');
+  if (request.spout && request.input) {
+    refuse('spout with an input', 'let its code read the repo with `pachctl get file`');
+  }
   if (request.s3Out) refuse('s3_out', 'let the code write files to /pfs/out');
-  if (!request.spout && (request.transform?.cmd.length ?? 0) === 0) {
+  if ((request.transform?.cmd.length ?? 0) === 0) {
     refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
   }
   if ((request.transform?.secrets.length ?? 0) > 0) {

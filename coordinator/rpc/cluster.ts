@@ -10,7 +10,7 @@ import type { Wait } from '../../storage/types.js';
 import type { Handlers } from './handler.js';
 
 export interface ClusterDeps {
-  readonly scheduler: Pick<Scheduler, 'join' | 'joined' | 'workers'>;
+  readonly scheduler: Pick<Scheduler, 'join' | 'joined' | 'workers' | 'reportDuty' | 'commitSpout'>;
   readonly clusterId: string;
   readonly version: string;
   /** Looks at every part the coordinator stands on; must answer within seconds. */
@@ -24,6 +24,9 @@ export function clusterHandlers(deps: ClusterDeps): Handlers<ClusterServer> {
     workerSecrets: async (request, { signal }) => ({
       values: await deps.workerSecrets(request, { signal }),
     }),
+    reportDuty: (report, { signal, peer }) =>
+      deps.scheduler.reportDuty(report, hostOf(peer), { signal }),
+    commitSpout: (write, { signal }) => deps.scheduler.commitSpout(write, { signal }),
     status: async (_request, { signal }) => {
       const beats = new Map(
         deps.scheduler.joined().map(({ hello, heartbeat }) => [hello.workerId, heartbeat]),
@@ -53,4 +56,10 @@ export function clusterHandlers(deps: ClusterDeps): Handlers<ClusterServer> {
       };
     },
   };
+}
+
+/** The host of a peer: `10.0.0.5:41234`, `[::1]:41234`, `::ffff:10.0.0.5:41234`. */
+export function hostOf(peer: string): string {
+  const host = peer.replace(/^ipv[46]:/, '').replace(/:\d+$/, '');
+  return host.replace(/^\[(.*)\]$/, '$1').replace(/^::ffff:(?=\d+\.)/, '');
 }

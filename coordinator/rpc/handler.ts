@@ -31,6 +31,8 @@ export interface RpcContext {
   readonly log: Log;
   readonly requestId: string;
   readonly metadata: Metadata;
+  /** `host:port` that the call comes from. */
+  readonly peer: string;
 }
 
 export type UnaryHandler<Q, S> = (request: Q, ctx: RpcContext) => Promise<S>;
@@ -122,7 +124,8 @@ async function serve(
   const gone = new AbortController();
   call.on('cancelled', () => gone.abort(cancelled('cancelled by the client')));
   const signal = AbortSignal.any([gone.signal, deps.stopped]);
-  const ctx: RpcContext = { signal, log, requestId, metadata: call.metadata };
+  const { metadata } = call;
+  const ctx: RpcContext = { signal, log, requestId, metadata, peer: call.getPeer() };
   const startMs = deps.clock.monotonicMs();
   try {
     const input = method.requestStream

@@ -10,7 +10,6 @@ export const DATUM_TRIES = 3;
 
 /** The JobSpec blob of a job; `epoch` is the store's garbage-collection epoch. */
 export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobSpec {
-  const transform = info.transform;
   const limits = info.resourceLimits;
   const memoryBytesMax = parseQuantity(limits?.memory ?? '');
   const diskBytesMax = parseQuantity(limits?.disk ?? '');
@@ -19,18 +18,7 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
     version: job.version,
     job: job.id,
     epoch,
-    transform: {
-      image: transform?.image ?? '',
-      cmd: transform?.cmd ?? [],
-      stdin: transform?.stdin ?? [],
-      env: transform?.env ?? {},
-      acceptReturnCode: transform?.acceptReturnCode ?? [],
-      errCmd: transform?.errCmd ?? [],
-      errStdin: transform?.errStdin ?? [],
-      user: transform?.user ?? '',
-      workingDir: transform?.workingDir ?? '',
-      ...(transform?.datumBatching ? { warm: true } : {}),
-    },
+    transform: transformOf(info),
     inputNames: inputNames(info.input),
     outputRepo: job.outputRepo,
     outputBranch: job.outputBranch,
@@ -43,6 +31,22 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
     ...(diskBytesMax === undefined ? {} : { diskBytesMax }),
     ...(limits && limits.cpu > 0 ? { cpusMax: limits.cpu } : {}),
     ...(limits?.gpu && limits.gpu.number > 0 ? { gpus: limits.gpu.number } : {}),
+  };
+}
+
+/** The transform as workers get it. */
+export function transformOf({ transform }: PipelineInfo): JobSpec['transform'] {
+  return {
+    image: transform?.image ?? '',
+    cmd: transform?.cmd ?? [],
+    stdin: transform?.stdin ?? [],
+    env: transform?.env ?? {},
+    acceptReturnCode: transform?.acceptReturnCode ?? [],
+    errCmd: transform?.errCmd ?? [],
+    errStdin: transform?.errStdin ?? [],
+    user: transform?.user ?? '',
+    workingDir: transform?.workingDir ?? '',
+    ...(transform?.datumBatching ? { warm: true } : {}),
   };
 }
 

@@ -228,7 +228,10 @@ class Session {
     const own = offerOf(this.#record());
     const offers = views.offers().filter((offer) => offer.worker !== own.worker);
     const list = assignmentsFor(own.worker, [...offers, own], views.demands());
-    return { pipelines: list.map(toMessage) };
+    const duties = [...views.lives.values()]
+      .filter((live) => live.worker === own.worker)
+      .map(({ pipeline, run, spec }) => ({ pipeline, run, spec }));
+    return { pipelines: list.map(toMessage), duties };
   }
 }
 

@@ -10,6 +10,8 @@ import type { Wait } from '../../storage/types.js';
 import type { JobRecord, PipelineRecord } from '../pipelines/model.js';
 import type { Fence, OwnerDeps } from './deps.js';
 import { JobRun } from './job-run.js';
+import { ServiceRun } from './live/service-run.js';
+import { SpoutDuty } from './live/spout-duty.js';
 
 export type RunKind = 'batch' | 'service' | 'spout';
 
@@ -27,6 +29,8 @@ export interface Run {
   status(): unknown;
   /** The next job of the pipeline is there: come to a good end. Batches end by themselves. */
   supersede?(): void;
+  /** Why it does not get on; empty when it does. Shown on the pipeline. */
+  readonly trouble?: string;
 }
 
 /** An earlier job of the pipeline that has not ended. */
@@ -48,8 +52,9 @@ export interface RunInput {
 
 export function makeRun(deps: OwnerDeps, kind: RunKind, input: RunInput): Run {
   switch (kind) {
-    case 'batch':
     case 'service':
+      return new ServiceRun(deps, input);
+    case 'batch':
     case 'spout':
       return new JobRun(deps, input);
   }
@@ -60,6 +65,8 @@ export interface DutyInput {
   /** Its spec commit names the version; the duty ends with that version. */
   readonly record: PipelineRecord;
   readonly info: PipelineInfo;
+  /** To be called when `trouble` changes. */
+  readonly onChange: () => void;
 }
 
 /** What runs without jobs for as long as the pipeline runs. */
@@ -67,13 +74,13 @@ export interface Duty {
   /** Runs until the signal aborts; throws what is worth another attempt. */
   run(wait: Wait): Promise<void>;
   status(): unknown;
+  /** As of a Run. */
+  readonly trouble: string;
 }
 
 /** The duty of a spout. */
-export function makeDuty(deps: OwnerDeps, input: DutyInput): Duty | undefined {
-  void deps;
-  void input;
-  return undefined;
+export function makeDuty(deps: OwnerDeps, input: DutyInput): Duty {
+  return new SpoutDuty(deps, input);
 }
 
 /** Why the pipeline can never run as it is specified; undefined when it can. */

@@ -40,7 +40,7 @@ async function world(
   };
   return {
     meta: {
-      get: async () => ({ value: job() }),
+      get: async (key) => (key.startsWith('job/') ? { value: job() } : undefined),
       async *scan() {
         yield { value: job() };
       },

@@ -12,6 +12,7 @@ import type { LogLine, TaskResult } from '../../queue/messages.js';
 import { refFromText } from '../../storage/refs.js';
 import type { ObjectRef, Wait } from '../../storage/types.js';
 import { isTerminal, jobKey, jobsOf, type JobRecord } from '../pipelines/model.js';
+import { liveLogKey, type LiveLogRecord } from './live/model.js';
 import { MASTER_TASK } from './model.js';
 import { loadResults } from './results.js';
 
@@ -128,6 +129,20 @@ async function* storedLines(
     for await (const line of linesOf(deps, job, query.master, wait)) {
       if (seen.isNew(line) && matches(line, query, deps.clock)) yield line;
     }
+  }
+  if (query.master) return;
+  for await (const line of liveLines(deps, query, wait)) {
+    if (seen.isNew(line) && matches(line, query, deps.clock)) yield line;
+  }
+}
+
+/** What the code of a service or spout wrote, as far as it is stored. */
+async function* liveLines(deps: LogDeps, query: LogQuery, wait: Wait): AsyncGenerator<LogLine> {
+  const kv = await deps.meta.get(liveLogKey(query.pipeline), wait);
+  if (!kv) return;
+  const { segments } = JSON.parse(kv.value.toString()) as LiveLogRecord;
+  for (const { job, ref } of segments) {
+    if (query.job === undefined || query.job === job) yield* await readSegment(deps, ref, wait);
   }
 }
 

@@ -18,6 +18,7 @@ import {
 } from '../pipelines/model.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
 import { ensureConsumer } from './collector.js';
+import { endLive } from './live/placement.js';
 import { JobMaker } from './job-maker.js';
 import { JobRun } from './job-run.js';
 import { impossible, kindOf, makeDuty, type Duty } from './kinds.js';
@@ -106,12 +107,14 @@ export class PipelineLoop {
     await closeOrphanedStats(this.deps, this.fence, wait);
     if (record.stopped) {
       await this.#endDuty('the stop of the pipeline');
+      await endLive(this.deps, this.fence, wait);
       this.#rest('paused', '');
       await this.#show(record, 'PAUSED', wait);
       return 'rest';
     }
     if (record.state === 'FAILURE') {
       await this.#endDuty('the failure of the pipeline');
+      await endLive(this.deps, this.fence, wait);
       this.#rest('failed', record.reason);
       return 'rest';
     }
@@ -124,9 +127,11 @@ export class PipelineLoop {
     }
     if (kindOf(info) === 'spout') return this.#keepDuty(record, info, wait);
     await this.#endDuty('a change of the pipeline');
+    // A process of an earlier version that was a service or spout.
+    if (kindOf(info) === 'batch') await endLive(this.deps, this.fence, wait);
     if (this.#runs.size >= this.#runsMax(info)) {
       this.#rest('running', '');
-      await this.#show(record, 'RUNNING', wait);
+      await this.#showRunning(record, wait);
       return 'rest';
     }
     return this.#nextJob(record, info, wait);
@@ -151,7 +156,8 @@ export class PipelineLoop {
         else if (next.kind === 'none') this.#rest('idle', '');
         else this.#rest('waiting', `commits ${next.on.join(', ')} to be finished`);
         const idle = this.#runs.size === 0 && (info.standby || info.autoscaling);
-        await this.#show(record, idle ? 'STANDBY' : 'RUNNING', wait);
+        if (idle) await this.#show(record, 'STANDBY', wait);
+        else await this.#showRunning(record, wait);
         return 'rest';
       }
       case 'stale':
@@ -159,7 +165,7 @@ export class PipelineLoop {
       case 'ready': {
         await this.#show(record, 'RUNNING', wait);
         // Workers begin to pull as soon as they see the job: the consumer has to be there by then.
-        await ensureConsumer(this.deps, record, wait);
+        if (kindOf(info) === 'batch') await ensureConsumer(this.deps, record, wait);
         const job = await this.#maker.create(next.commit, wait);
         if (!job || job.finishedMs !== undefined || this.#runs.has(job.id)) return 'rest';
         await this.#runs.start(record, job, wait);
@@ -190,19 +196,18 @@ export class PipelineLoop {
   async #keepDuty(record: PipelineRecord, info: PipelineInfo, wait: Wait): Promise<'rest'> {
     if (this.#duty?.specCommit !== record.specCommit) {
       await this.#endDuty('an update of the pipeline');
-      const duty = makeDuty(this.deps, { fence: this.fence, record, info });
-      if (duty) {
-        const stop = childController(wait.signal);
-        const what = `spout ${record.name}`;
-        const run = (inner: Wait): Promise<void> => duty.run(inner);
-        const ended = supervised(this.deps, what, run, { signal: stop.signal }).finally(() =>
-          stop[Symbol.dispose](),
-        );
-        this.#duty = { specCommit: record.specCommit, duty, stop, ended };
-      }
+      const onChange = (): void => this.#changed.raise();
+      const duty = makeDuty(this.deps, { fence: this.fence, record, info, onChange });
+      const stop = childController(wait.signal);
+      const what = `spout ${record.name}`;
+      const run = (inner: Wait): Promise<void> => duty.run(inner);
+      const ended = supervised(this.deps, what, run, { signal: stop.signal }).finally(() =>
+        stop[Symbol.dispose](),
+      );
+      this.#duty = { specCommit: record.specCommit, duty, stop, ended };
     }
     this.#rest('running', '');
-    await this.#show(record, 'RUNNING', wait);
+    await this.#showRunning(record, wait);
     return 'rest';
   }
 
@@ -216,6 +221,16 @@ export class PipelineLoop {
 
   async #endAll(why: string): Promise<void> {
     await Promise.all([this.#endDuty(why), this.#runs.stop(why)]);
+  }
+
+  /** RUNNING, or CRASHING with the reason why what should run does not. */
+  async #showRunning(record: PipelineRecord, wait: Wait): Promise<void> {
+    const runs: readonly { readonly trouble?: string }[] = [
+      ...this.#runs.list(),
+      ...(this.#duty ? [this.#duty.duty] : []),
+    ];
+    const trouble = runs.map((run) => run.trouble ?? '').find((reason) => reason !== '') ?? '';
+    await this.#show(record, trouble === '' ? 'RUNNING' : 'CRASHING', wait, trouble);
   }
 
   /** Writes the pipeline's state when it differs. FAILURE is left only by an update. */

@@ -186,17 +186,33 @@ function workDatum(entry: Entry, datum: Datum, input: PlanInput): WorkDatum {
     index: entry.index,
     id: entry.id.toString('hex'),
     tag: datumTag(entry.id, names, salted),
-    inputs: datum.map((file) => ({
-      name: file.input.name,
-      repo: file.input.repo,
-      branch: file.input.branch,
-      commit: file.input.commit,
-      path: file.path,
-      ...(file.input.lazy ? { lazy: true } : {}),
-      ...(file.input.emptyFiles ? { emptyFiles: true } : {}),
-      node: encodeNode(file.node).toString('base64'),
-    })),
+    inputs: datum.map(workInput),
     ...(entry.twin > 0 ? { twin: entry.twin } : {}),
+  };
+}
+
+/** The only datum of a job, as workers get it. */
+export function oneDatum(datum: Datum, pipeline: string, salt: string): WorkDatum {
+  const names = datum.map((file) => file.input.name);
+  const id = datumId(datum);
+  return {
+    index: 0,
+    id: id.toString('hex'),
+    tag: datumTag(id, names, { pipeline, salt }),
+    inputs: datum.map(workInput),
+  };
+}
+
+function workInput(file: Datum[number]): WorkDatum['inputs'][number] {
+  return {
+    name: file.input.name,
+    repo: file.input.repo,
+    branch: file.input.branch,
+    commit: file.input.commit,
+    path: file.path,
+    ...(file.input.lazy ? { lazy: true } : {}),
+    ...(file.input.emptyFiles ? { emptyFiles: true } : {}),
+    node: encodeNode(file.node).toString('base64'),
   };
 }
 

@@ -6,7 +6,15 @@ import { newUuid } from '../../core/ids.js';
 import { ResourceStack } from '../../core/resource-stack.js';
 import { cancelledBy } from '../../core/signals.js';
 import type { Input } from '../../proto/generated/pps.js';
-import type { JoinEvent, JoinRequest, WorkerConfig } from '../../proto/generated/tusk.js';
+import type {
+  DutyReply,
+  DutyReport,
+  JoinEvent,
+  JoinRequest,
+  SpoutWrite,
+  SpoutWritten,
+  WorkerConfig,
+} from '../../proto/generated/tusk.js';
 import type { LogLine } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
 import { pipelineKey, type InputCommit, type JobRecord, type Needs } from '../pipelines/model.js';
@@ -22,6 +30,7 @@ import { tendBeside, type Beside } from './beside.js';
 import type { OwnerDeps, SchedulingDeps } from './deps.js';
 import { Joins, type Joined } from './joins.js';
 import { readLogs, type LogQuery } from './logs.js';
+import { commitSpout, reportDuty } from './live/reports.js';
 import { sortedManifestMaps } from './sorted-maps.js';
 import { Membership } from './membership.js';
 import type { OwnerRecord, WorkerRecord } from './model.js';
@@ -109,6 +118,16 @@ export class Scheduler implements AsyncDisposable {
   /** Serves one worker's Join stream. */
   join(requests: AsyncIterable<JoinRequest>, wait: Wait): AsyncIterable<JoinEvent> {
     return this.#joins.join(requests, wait);
+  }
+
+  /** A worker tells of a service or spout. */
+  reportDuty(report: DutyReport, address: string, wait: Wait): Promise<DutyReply> {
+    return reportDuty(this.#deps, report, address, wait);
+  }
+
+  /** A worker has stored what a spout wrote. */
+  commitSpout(write: SpoutWrite, wait: Wait): Promise<SpoutWritten> {
+    return commitSpout(this.#deps, write, wait);
   }
 
   /** Every joined worker of the cluster. */

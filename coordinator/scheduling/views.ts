@@ -9,6 +9,7 @@ import {
 } from '../pipelines/model.js';
 import type { OpenRecord } from '../versioning/model.js';
 import type { Demand, Offer } from './shares.js';
+import { LIVE_STATES, LIVES, type LiveRecord, type LiveState } from './live/model.js';
 import {
   COORDINATORS,
   OWNERS,
@@ -25,6 +26,8 @@ export class Views implements AsyncDisposable {
   readonly coordinators: Informer<CoordinatorRecord>;
   readonly workers: Informer<WorkerRecord>;
   readonly running: Informer<RunningJobRecord>;
+  readonly lives: Informer<LiveRecord>;
+  readonly liveStates: Informer<LiveState>;
 
   constructor(meta: Meta) {
     const json = <T>(value: Buffer): T => JSON.parse(value.toString()) as T;
@@ -37,6 +40,8 @@ export class Views implements AsyncDisposable {
     this.coordinators = meta.informer(COORDINATORS, (value) => json<CoordinatorRecord>(value));
     this.workers = meta.informer(WORKERS, (value) => json<WorkerRecord>(value));
     this.running = meta.informer(RUNNING_JOBS, (value) => json<RunningJobRecord>(value));
+    this.lives = meta.informer(LIVES, (value) => json<LiveRecord>(value));
+    this.liveStates = meta.informer(LIVE_STATES, (value) => json<LiveState>(value));
   }
 
   /** Resolves when every informer has its first listing. */
@@ -66,7 +71,8 @@ export class Views implements AsyncDisposable {
     const demands: Demand[] = [];
     for (const [, record] of this.pipelines.entries()) {
       const running = jobs.get(record.name);
-      if (!running) continue;
+      // What lives on has no tasks to pull.
+      if (!running || record.live) continue;
       const { name, version, parallelism, needs } = record;
       const demand = { pipeline: name, version, parallelism, jobs: running };
       demands.push(needs ? { ...demand, needs } : demand);
@@ -79,8 +85,11 @@ export class Views implements AsyncDisposable {
   }
 
   #all() {
-    const { pipelines, open, owners, coordinators, workers, running } = this;
-    return [pipelines, open, owners, coordinators, workers, running] as const;
+    const { pipelines, open, owners, coordinators, workers, running, lives, liveStates } = this;
+    return [
+      ...[pipelines, open, owners, coordinators],
+      ...[workers, running, lives, liveStates],
+    ] as const;
   }
 }
 

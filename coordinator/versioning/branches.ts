@@ -25,6 +25,8 @@ export interface CreateBranchInput extends BranchName {
   readonly provenance?: readonly BranchName[];
   /** Absent: an existing trigger stays. */
   readonly trigger?: TriggerRecord;
+  /** As in BranchRecord; empty = none; absent = as it was. */
+  readonly spec?: string;
 }
 
 /**
@@ -49,11 +51,13 @@ export async function createBranchIn(
   await ensureBranches(scope, direct);
 
   const before = (await scope.branch(name)) ?? newBranch(name);
-  const { head: _head, ...rest } = before;
+  const { head: _head, spec: hadSpec, ...rest } = before;
+  const spec = input.spec ?? hadSpec ?? '';
   const record: BranchRecord = {
     ...rest,
     ...(head ? { head: head.id } : {}),
     ...(input.trigger ? { trigger: input.trigger } : {}),
+    ...(spec === '' ? {} : { spec }),
     ...(name.name === SIZE_BRANCH ? { size: head?.size ?? 0 } : {}),
   };
   if (input.trigger && !repo.triggers) {

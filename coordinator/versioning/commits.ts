@@ -77,6 +77,10 @@ export async function startCommitIn(
   await scope.needRepo(input.repo);
   const branch = branchName && (await scope.branch(branchName));
   const explicit = await resolveProvenance(scope, input.provenance ?? []);
+  if (branch?.spec !== undefined && !explicit.some((p) => p.repo === SPEC_REPO)) {
+    const spec = await scope.branch({ repo: SPEC_REPO, name: branch.spec });
+    if (spec?.head) explicit.push({ repo: SPEC_REPO, id: spec.head, branch: spec.name });
+  }
   if (branch && isOutputBranch(branch) && !explicit.some((p) => p.repo === SPEC_REPO)) {
     throw stateConflict('cannot start a commit on an output branch', {
       fields: { ...branchName },

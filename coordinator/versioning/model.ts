@@ -59,6 +59,8 @@ export interface BranchRecord {
   /** All branches that have this one in their provenance. */
   readonly subvenance: readonly BranchName[];
   readonly trigger?: TriggerRecord;
+  /** Name of a branch of the spec repo: commits made here record its head (a spout's output). */
+  readonly spec?: string;
   /** Only on `master`: the size shown for its repo. */
   readonly size?: number;
 }

@@ -112,6 +112,68 @@ export interface WorkerConfig {
 /** The full set of pipelines to pull tasks for; replaces the one before. */
 export interface WorkerAssignments {
   pipelines: PipelineAssignment[];
+  /** Services and spouts that this worker is to run, each in a process that lives on. */
+  duties: Duty[];
+}
+
+export interface Duty {
+  pipeline: string;
+  /** Tells this placement from earlier ones; whoever reports has to name it. */
+  run: string;
+  /** LiveSpec blob. */
+  spec: string;
+}
+
+export interface DutyReport {
+  pipeline: string;
+  run: string;
+  worker: string;
+  /** "starting", "running", "waiting" (before the next start) or "blocked" (cannot start). */
+  state: string;
+  /** Why it waits or is blocked; for people. */
+  reason: string;
+  /** Ports on the worker's host; 0 = none. */
+  internalPort: number;
+  externalPort: number;
+  /** How often the process was started again. */
+  restarts: number;
+  /**
+   * Log segment blobs not reported before, or changed since; see docs/formats/work.md.
+   * They are kept even when the duty is another's by now.
+   */
+  logs: DutyLog[];
+  /** Job of a service. */
+  job: string;
+}
+
+export interface DutyLog {
+  /** Position in the log of this run. */
+  number: number;
+  segment: string;
+}
+
+export interface DutyReply {
+  /** Spouts: encoded root of the marker branch's head; empty = nothing there. */
+  marker: Buffer;
+  /** Garbage-collection epoch to write objects with. */
+  epoch: number;
+}
+
+export interface SpoutWrite {
+  pipeline: string;
+  run: string;
+  worker: string;
+  /** Counts the writes of a run, from 1. */
+  number: number;
+  /** Run (list of changes) for the output branch; empty = none. */
+  data: string;
+  /** Run for the branch `marker`; empty = none. */
+  marker: string;
+}
+
+export interface SpoutWritten {
+  /** The commit on the output branch; empty when only the marker changed. */
+  commit: string;
 }
 
 export interface PipelineAssignment {
@@ -1443,13 +1505,16 @@ export const WorkerConfig: MessageFns<WorkerConfig> = {
 };
 
 function createBaseWorkerAssignments(): WorkerAssignments {
-  return { pipelines: [] };
+  return { pipelines: [], duties: [] };
 }
 
 export const WorkerAssignments: MessageFns<WorkerAssignments> = {
   encode(message: WorkerAssignments, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.pipelines) {
       PipelineAssignment.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.duties) {
+      Duty.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1475,6 +1540,14 @@ export const WorkerAssignments: MessageFns<WorkerAssignments> = {
             message.pipelines.push(PipelineAssignment.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.duties.push(Duty.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1492,6 +1565,7 @@ export const WorkerAssignments: MessageFns<WorkerAssignments> = {
       pipelines: globalThis.Array.isArray(object?.pipelines)
         ? object.pipelines.map((e: any) => PipelineAssignment.fromJSON(e))
         : [],
+      duties: globalThis.Array.isArray(object?.duties) ? object.duties.map((e: any) => Duty.fromJSON(e)) : [],
     };
   },
 
@@ -1499,6 +1573,9 @@ export const WorkerAssignments: MessageFns<WorkerAssignments> = {
     const obj: any = {};
     if (message.pipelines?.length) {
       obj.pipelines = message.pipelines.map((e) => PipelineAssignment.toJSON(e));
+    }
+    if (message.duties?.length) {
+      obj.duties = message.duties.map((e) => Duty.toJSON(e));
     }
     return obj;
   },
@@ -1509,6 +1586,726 @@ export const WorkerAssignments: MessageFns<WorkerAssignments> = {
   fromPartial<I extends Exact<DeepPartial<WorkerAssignments>, I>>(object: I): WorkerAssignments {
     const message = createBaseWorkerAssignments();
     message.pipelines = object.pipelines?.map((e) => PipelineAssignment.fromPartial(e)) || [];
+    message.duties = object.duties?.map((e) => Duty.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDuty(): Duty {
+  return { pipeline: "", run: "", spec: "" };
+}
+
+export const Duty: MessageFns<Duty> = {
+  encode(message: Duty, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pipeline !== "") {
+      writer.uint32(10).string(message.pipeline);
+    }
+    if (message.run !== "") {
+      writer.uint32(18).string(message.run);
+    }
+    if (message.spec !== "") {
+      writer.uint32(26).string(message.spec);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Duty {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDuty();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pipeline = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.run = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.spec = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Duty {
+    return {
+      pipeline: isSet(object.pipeline) ? globalThis.String(object.pipeline) : "",
+      run: isSet(object.run) ? globalThis.String(object.run) : "",
+      spec: isSet(object.spec) ? globalThis.String(object.spec) : "",
+    };
+  },
+
+  toJSON(message: Duty): unknown {
+    const obj: any = {};
+    if (message.pipeline !== "") {
+      obj.pipeline = message.pipeline;
+    }
+    if (message.run !== "") {
+      obj.run = message.run;
+    }
+    if (message.spec !== "") {
+      obj.spec = message.spec;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Duty>, I>>(base?: I): Duty {
+    return Duty.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Duty>, I>>(object: I): Duty {
+    const message = createBaseDuty();
+    message.pipeline = object.pipeline ?? "";
+    message.run = object.run ?? "";
+    message.spec = object.spec ?? "";
+    return message;
+  },
+};
+
+function createBaseDutyReport(): DutyReport {
+  return {
+    pipeline: "",
+    run: "",
+    worker: "",
+    state: "",
+    reason: "",
+    internalPort: 0,
+    externalPort: 0,
+    restarts: 0,
+    logs: [],
+    job: "",
+  };
+}
+
+export const DutyReport: MessageFns<DutyReport> = {
+  encode(message: DutyReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pipeline !== "") {
+      writer.uint32(10).string(message.pipeline);
+    }
+    if (message.run !== "") {
+      writer.uint32(18).string(message.run);
+    }
+    if (message.worker !== "") {
+      writer.uint32(26).string(message.worker);
+    }
+    if (message.state !== "") {
+      writer.uint32(34).string(message.state);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.internalPort !== 0) {
+      writer.uint32(48).uint32(message.internalPort);
+    }
+    if (message.externalPort !== 0) {
+      writer.uint32(56).uint32(message.externalPort);
+    }
+    if (message.restarts !== 0) {
+      writer.uint32(64).uint32(message.restarts);
+    }
+    for (const v of message.logs) {
+      DutyLog.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.job !== "") {
+      writer.uint32(82).string(message.job);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DutyReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDutyReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pipeline = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.run = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.worker = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.internalPort = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.externalPort = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.restarts = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.logs.push(DutyLog.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DutyReport {
+    return {
+      pipeline: isSet(object.pipeline) ? globalThis.String(object.pipeline) : "",
+      run: isSet(object.run) ? globalThis.String(object.run) : "",
+      worker: isSet(object.worker) ? globalThis.String(object.worker) : "",
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      internalPort: isSet(object.internalPort)
+        ? globalThis.Number(object.internalPort)
+        : isSet(object.internal_port)
+        ? globalThis.Number(object.internal_port)
+        : 0,
+      externalPort: isSet(object.externalPort)
+        ? globalThis.Number(object.externalPort)
+        : isSet(object.external_port)
+        ? globalThis.Number(object.external_port)
+        : 0,
+      restarts: isSet(object.restarts) ? globalThis.Number(object.restarts) : 0,
+      logs: globalThis.Array.isArray(object?.logs) ? object.logs.map((e: any) => DutyLog.fromJSON(e)) : [],
+      job: isSet(object.job) ? globalThis.String(object.job) : "",
+    };
+  },
+
+  toJSON(message: DutyReport): unknown {
+    const obj: any = {};
+    if (message.pipeline !== "") {
+      obj.pipeline = message.pipeline;
+    }
+    if (message.run !== "") {
+      obj.run = message.run;
+    }
+    if (message.worker !== "") {
+      obj.worker = message.worker;
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.internalPort !== 0) {
+      obj.internalPort = Math.round(message.internalPort);
+    }
+    if (message.externalPort !== 0) {
+      obj.externalPort = Math.round(message.externalPort);
+    }
+    if (message.restarts !== 0) {
+      obj.restarts = Math.round(message.restarts);
+    }
+    if (message.logs?.length) {
+      obj.logs = message.logs.map((e) => DutyLog.toJSON(e));
+    }
+    if (message.job !== "") {
+      obj.job = message.job;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DutyReport>, I>>(base?: I): DutyReport {
+    return DutyReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DutyReport>, I>>(object: I): DutyReport {
+    const message = createBaseDutyReport();
+    message.pipeline = object.pipeline ?? "";
+    message.run = object.run ?? "";
+    message.worker = object.worker ?? "";
+    message.state = object.state ?? "";
+    message.reason = object.reason ?? "";
+    message.internalPort = object.internalPort ?? 0;
+    message.externalPort = object.externalPort ?? 0;
+    message.restarts = object.restarts ?? 0;
+    message.logs = object.logs?.map((e) => DutyLog.fromPartial(e)) || [];
+    message.job = object.job ?? "";
+    return message;
+  },
+};
+
+function createBaseDutyLog(): DutyLog {
+  return { number: 0, segment: "" };
+}
+
+export const DutyLog: MessageFns<DutyLog> = {
+  encode(message: DutyLog, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    if (message.segment !== "") {
+      writer.uint32(18).string(message.segment);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DutyLog {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDutyLog();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.segment = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DutyLog {
+    return {
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      segment: isSet(object.segment) ? globalThis.String(object.segment) : "",
+    };
+  },
+
+  toJSON(message: DutyLog): unknown {
+    const obj: any = {};
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.segment !== "") {
+      obj.segment = message.segment;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DutyLog>, I>>(base?: I): DutyLog {
+    return DutyLog.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DutyLog>, I>>(object: I): DutyLog {
+    const message = createBaseDutyLog();
+    message.number = object.number ?? 0;
+    message.segment = object.segment ?? "";
+    return message;
+  },
+};
+
+function createBaseDutyReply(): DutyReply {
+  return { marker: Buffer.alloc(0), epoch: 0 };
+}
+
+export const DutyReply: MessageFns<DutyReply> = {
+  encode(message: DutyReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.marker.length !== 0) {
+      writer.uint32(10).bytes(message.marker);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint32(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DutyReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDutyReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.marker = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DutyReply {
+    return {
+      marker: isSet(object.marker) ? Buffer.from(bytesFromBase64(object.marker)) : Buffer.alloc(0),
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+    };
+  },
+
+  toJSON(message: DutyReply): unknown {
+    const obj: any = {};
+    if (message.marker.length !== 0) {
+      obj.marker = base64FromBytes(message.marker);
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DutyReply>, I>>(base?: I): DutyReply {
+    return DutyReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DutyReply>, I>>(object: I): DutyReply {
+    const message = createBaseDutyReply();
+    message.marker = object.marker ?? Buffer.alloc(0);
+    message.epoch = object.epoch ?? 0;
+    return message;
+  },
+};
+
+function createBaseSpoutWrite(): SpoutWrite {
+  return { pipeline: "", run: "", worker: "", number: 0, data: "", marker: "" };
+}
+
+export const SpoutWrite: MessageFns<SpoutWrite> = {
+  encode(message: SpoutWrite, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pipeline !== "") {
+      writer.uint32(10).string(message.pipeline);
+    }
+    if (message.run !== "") {
+      writer.uint32(18).string(message.run);
+    }
+    if (message.worker !== "") {
+      writer.uint32(26).string(message.worker);
+    }
+    if (message.number !== 0) {
+      writer.uint32(32).uint64(message.number);
+    }
+    if (message.data !== "") {
+      writer.uint32(42).string(message.data);
+    }
+    if (message.marker !== "") {
+      writer.uint32(50).string(message.marker);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpoutWrite {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpoutWrite();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pipeline = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.run = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.worker = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.number = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.data = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.marker = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SpoutWrite {
+    return {
+      pipeline: isSet(object.pipeline) ? globalThis.String(object.pipeline) : "",
+      run: isSet(object.run) ? globalThis.String(object.run) : "",
+      worker: isSet(object.worker) ? globalThis.String(object.worker) : "",
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      data: isSet(object.data) ? globalThis.String(object.data) : "",
+      marker: isSet(object.marker) ? globalThis.String(object.marker) : "",
+    };
+  },
+
+  toJSON(message: SpoutWrite): unknown {
+    const obj: any = {};
+    if (message.pipeline !== "") {
+      obj.pipeline = message.pipeline;
+    }
+    if (message.run !== "") {
+      obj.run = message.run;
+    }
+    if (message.worker !== "") {
+      obj.worker = message.worker;
+    }
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.data !== "") {
+      obj.data = message.data;
+    }
+    if (message.marker !== "") {
+      obj.marker = message.marker;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SpoutWrite>, I>>(base?: I): SpoutWrite {
+    return SpoutWrite.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SpoutWrite>, I>>(object: I): SpoutWrite {
+    const message = createBaseSpoutWrite();
+    message.pipeline = object.pipeline ?? "";
+    message.run = object.run ?? "";
+    message.worker = object.worker ?? "";
+    message.number = object.number ?? 0;
+    message.data = object.data ?? "";
+    message.marker = object.marker ?? "";
+    return message;
+  },
+};
+
+function createBaseSpoutWritten(): SpoutWritten {
+  return { commit: "" };
+}
+
+export const SpoutWritten: MessageFns<SpoutWritten> = {
+  encode(message: SpoutWritten, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.commit !== "") {
+      writer.uint32(10).string(message.commit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpoutWritten {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpoutWritten();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.commit = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SpoutWritten {
+    return { commit: isSet(object.commit) ? globalThis.String(object.commit) : "" };
+  },
+
+  toJSON(message: SpoutWritten): unknown {
+    const obj: any = {};
+    if (message.commit !== "") {
+      obj.commit = message.commit;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SpoutWritten>, I>>(base?: I): SpoutWritten {
+    return SpoutWritten.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SpoutWritten>, I>>(object: I): SpoutWritten {
+    const message = createBaseSpoutWritten();
+    message.commit = object.commit ?? "";
     return message;
   },
 };
@@ -2348,6 +3145,33 @@ export const ClusterService = {
     responseDeserialize: (value: Buffer): StatusResponse => StatusResponse.decode(value),
   },
   /**
+   * How a duty goes: its state, its ports, where its log lies. Sent at every change and answered
+   * with what the next start needs. FAILED_PRECONDITION when the duty is no longer this worker's:
+   * its process has to end.
+   */
+  reportDuty: {
+    path: "/tusk.Cluster/ReportDuty" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DutyReport): Buffer => Buffer.from(DutyReport.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DutyReport => DutyReport.decode(value),
+    responseSerialize: (value: DutyReply): Buffer => Buffer.from(DutyReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DutyReply => DutyReply.decode(value),
+  },
+  /**
+   * Makes one finished commit out of what a spout wrote; its bytes are stored already. A repeated
+   * `number` of the same run answers the commit that is there. FAILED_PRECONDITION as ReportDuty.
+   */
+  commitSpout: {
+    path: "/tusk.Cluster/CommitSpout" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SpoutWrite): Buffer => Buffer.from(SpoutWrite.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SpoutWrite => SpoutWrite.decode(value),
+    responseSerialize: (value: SpoutWritten): Buffer => Buffer.from(SpoutWritten.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SpoutWritten => SpoutWritten.decode(value),
+  },
+  /**
    * The values of secrets that a pipeline's transform names, for a joined worker that runs it.
    * FAILED_PRECONDITION when a secret is missing, or the pipeline does not run with that spec;
    * PERMISSION_DENIED for a worker that has not joined.
@@ -2372,6 +3196,17 @@ export interface ClusterServer extends UntypedServiceImplementation {
   join: handleBidiStreamingCall<JoinRequest, JoinEvent>;
   /** The parts of the running stack and whether they are well, for `tusk status` and load balancers. */
   status: handleUnaryCall<StatusRequest, StatusResponse>;
+  /**
+   * How a duty goes: its state, its ports, where its log lies. Sent at every change and answered
+   * with what the next start needs. FAILED_PRECONDITION when the duty is no longer this worker's:
+   * its process has to end.
+   */
+  reportDuty: handleUnaryCall<DutyReport, DutyReply>;
+  /**
+   * Makes one finished commit out of what a spout wrote; its bytes are stored already. A repeated
+   * `number` of the same run answers the commit that is there. FAILED_PRECONDITION as ReportDuty.
+   */
+  commitSpout: handleUnaryCall<SpoutWrite, SpoutWritten>;
   /**
    * The values of secrets that a pipeline's transform names, for a joined worker that runs it.
    * FAILED_PRECONDITION when a secret is missing, or the pipeline does not run with that spec;
@@ -2404,6 +3239,42 @@ export interface ClusterClient extends Client {
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * How a duty goes: its state, its ports, where its log lies. Sent at every change and answered
+   * with what the next start needs. FAILED_PRECONDITION when the duty is no longer this worker's:
+   * its process has to end.
+   */
+  reportDuty(request: DutyReport, callback: (error: ServiceError | null, response: DutyReply) => void): ClientUnaryCall;
+  reportDuty(
+    request: DutyReport,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: DutyReply) => void,
+  ): ClientUnaryCall;
+  reportDuty(
+    request: DutyReport,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DutyReply) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes one finished commit out of what a spout wrote; its bytes are stored already. A repeated
+   * `number` of the same run answers the commit that is there. FAILED_PRECONDITION as ReportDuty.
+   */
+  commitSpout(
+    request: SpoutWrite,
+    callback: (error: ServiceError | null, response: SpoutWritten) => void,
+  ): ClientUnaryCall;
+  commitSpout(
+    request: SpoutWrite,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: SpoutWritten) => void,
+  ): ClientUnaryCall;
+  commitSpout(
+    request: SpoutWrite,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SpoutWritten) => void,
   ): ClientUnaryCall;
   /**
    * The values of secrets that a pipeline's transform names, for a joined worker that runs it.

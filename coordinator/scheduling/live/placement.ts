@@ -1,0 +1,172 @@
+/**
+ * Keeps one process of a pipeline placed on a worker: chosen once, kept while that worker lives, moved
+ * when it leaves or was away for longer than it would go on by itself.
+ */
+import { newUuid } from '../../../core/ids.js';
+import type { LivePorts } from '../../../queue/messages.js';
+import type { Wait } from '../../../storage/types.js';
+import type { MetaTxn } from '../../meta/index.js';
+import { fenced, type Fence, type OwnerDeps } from '../deps.js';
+import { workerKey } from '../model.js';
+import { Wakeup } from '../wakeup.js';
+import { chooseWorker } from './choose.js';
+import { liveKey, liveStateKey, type LiveRecord } from './model.js';
+
+export interface Placed {
+  readonly kind: 'service' | 'spout';
+  /** LiveSpec blob; a change makes the worker start the process anew. */
+  readonly spec: string;
+  readonly job?: string;
+  readonly ports?: LivePorts | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * A worker that lost its coordinator ends its processes after 10 s, and notices within 10 s that it
+ * lost it; a coordinator notices a silent worker after 10 s at the earliest.
+ */
+export const AWAY_MS = 12_000;
+const LOOK_MS = 1_000;
+
+export class Placement {
+  #trouble = '';
+  #awaySince: { readonly worker: string; readonly ms: number } | undefined;
+
+  constructor(
+    readonly deps: OwnerDeps,
+    readonly fence: Fence,
+    readonly placed: Placed,
+  ) {}
+
+  get #pipeline(): string {
+    return this.fence.pipeline;
+  }
+
+  /** Why the process is not running well; empty when it is. */
+  get trouble(): string {
+    return this.#trouble;
+  }
+
+  /**
+   * Runs until the signal aborts, which changes nothing about the process. `before` is part of the
+   * transaction that starts a new process; the former one is gone by then. `onChange` is called when
+   * the trouble changes.
+   */
+  async keep(
+    wait: Wait,
+    options: {
+      readonly before?: (t: MetaTxn) => Promise<void>;
+      readonly onChange: (trouble: string) => Promise<void>;
+    },
+  ): Promise<never> {
+    const changed = new Wakeup();
+    const stop = this.deps.views.subscribe(() => changed.raise());
+    try {
+      for (;;) {
+        const trouble = await this.#look(wait, options.before);
+        if (trouble !== this.#trouble) {
+          this.#trouble = trouble;
+          await options.onChange(trouble);
+        }
+        const { signal } = wait;
+        await changed.wait({ signal, timeoutMs: LOOK_MS, clock: this.deps.clock });
+      }
+    } finally {
+      stop();
+    }
+  }
+
+  async #look(wait: Wait, before?: (t: MetaTxn) => Promise<void>): Promise<string> {
+    const { views, clock } = this.deps;
+    const now = views.lives.get(liveKey(this.#pipeline));
+    if (now?.spec === this.placed.spec) {
+      const worker = views.workers.get(workerKey(now.worker));
+      if (worker && !worker.draining) {
+        this.#awaySince = undefined;
+        return this.#reported(now);
+      }
+      if (!worker) {
+        if (this.#awaySince?.worker !== now.worker) {
+          this.#awaySince = { worker: now.worker, ms: clock.monotonicMs() };
+        }
+        if (clock.monotonicMs() - this.#awaySince.ms < AWAY_MS) {
+          return `worker ${now.worker} on host ${now.host} is away; if it does not come back, another one takes over`;
+        }
+      }
+    }
+    const workers = [...views.workers.values()];
+    const lives = [...views.lives.values()];
+    const { labels, ports } = this.placed;
+    const wanted = { pipeline: this.#pipeline, ports, labels, current: now?.worker };
+    const chosen = chooseWorker(wanted, workers, lives);
+    if (typeof chosen === 'string') return chosen;
+    await this.#place(chosen, now, wait, before);
+    return '';
+  }
+
+  #reported({ run, worker }: LiveRecord): string {
+    const state = this.deps.views.liveStates.get(liveStateKey(this.#pipeline));
+    if (!state || state.run !== run || state.worker !== worker) return '';
+    return state.state === 'running' && state.reason === '' ? '' : state.reason;
+  }
+
+  async #place(
+    worker: { readonly worker: string; readonly host: string },
+    former: LiveRecord | undefined,
+    wait: Wait,
+    before?: (t: MetaTxn) => Promise<void>,
+  ): Promise<void> {
+    const { kind, spec, job, ports } = this.placed;
+    const record: LiveRecord = {
+      pipeline: this.#pipeline,
+      kind,
+      run: newUuid().replaceAll('-', ''),
+      worker: worker.worker,
+      host: worker.host,
+      spec,
+      ...(job === undefined ? {} : { job }),
+      ...(ports ? { ports } : {}),
+    };
+    const key = liveKey(this.#pipeline);
+    await fenced(
+      this.deps.meta,
+      this.fence,
+      async (t) => {
+        const now = await t.getJson<LiveRecord>(key);
+        if (now?.run !== former?.run) return;
+        await before?.(t);
+        t.putJson(key, record);
+        t.delete(liveStateKey(this.#pipeline));
+      },
+      { ...wait, label: 'place' },
+    );
+    this.#awaySince = undefined;
+    const { log, views } = this.deps;
+    const fields = { pipeline: this.#pipeline, worker: worker.worker, run: record.run };
+    log.info({ ...fields, former: former?.worker }, `${kind} placed on a worker`);
+    await views.lives.waitFor(() => views.lives.get(key)?.run !== former?.run, wait);
+  }
+}
+
+/** Ends the pipeline's process, if it has one and (with `spec`) it runs that. */
+export async function endLive(
+  deps: OwnerDeps,
+  fence: Fence,
+  wait: Wait,
+  spec?: string,
+): Promise<void> {
+  const key = liveKey(fence.pipeline);
+  const now = deps.views.lives.get(key);
+  if (!now || (spec !== undefined && now.spec !== spec)) return;
+  await fenced(
+    deps.meta,
+    fence,
+    async (t) => {
+      const record = await t.getJson<LiveRecord>(key);
+      if (!record || (spec !== undefined && record.spec !== spec)) return;
+      t.delete(key);
+      t.delete(liveStateKey(fence.pipeline));
+    },
+    { ...wait, label: 'end the process' },
+  );
+}
