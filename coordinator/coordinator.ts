@@ -5,6 +5,7 @@
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import type { Clock } from '../core/clock.js';
 import { newUuid } from '../core/ids.js';
 import type { Log } from '../core/log.js';
@@ -18,7 +19,7 @@ import { HealthService } from '../proto/generated/health.js';
 import { ObjectAPIService, type APIServer as PfsServer } from '../proto/generated/pfs.js';
 import { APIService as PpsService } from '../proto/generated/pps.js';
 import { APIService as TransactionService } from '../proto/generated/transaction.js';
-import { ClusterService, type WorkerConfig } from '../proto/generated/tusk.js';
+import { BackupService, ClusterService, type WorkerConfig } from '../proto/generated/tusk.js';
 import { APIService as VersionService } from '../proto/generated/versionpb.js';
 import { PfsService } from '../proto/services.js';
 import { openQueue } from '../queue/index.js';
@@ -32,6 +33,8 @@ import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
 import { StoredObjects } from './objects/stored-objects.js';
 import { openPipelines } from './pipelines/index.js';
+import { Admin } from './admin/index.js';
+import { backupHandlers } from './rpc/backup.js';
 import { clusterHandlers } from './rpc/cluster.js';
 import {
   adminHandlers,
@@ -120,6 +123,12 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     const transactions = new Transactions({ meta, versioning, clock, log, run });
     const parts = partChecks({ meta, storage, queue, config });
     const files = pfsFileHandlers({ storage, versioning, localSources: config.localSources });
+    const admin = new Admin({
+      ...{ meta, storage, clock, log, clusterId, version: VERSION },
+      dir: join(config.dataDir, 'tmp'),
+      storeUrl: config.store,
+      ...(secrets.s3 ? { s3: secrets.s3 } : {}),
+    });
     const server = stack.use(
       await openGrpcServer(
         [
@@ -149,6 +158,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           service(AuthService, authHandlers),
           service(TransactionService, transactionHandlers(transactions)),
           service(DebugService, {}),
+          service(BackupService, backupHandlers(admin)),
         ],
         { listen: config.listen, log, clock },
       ),

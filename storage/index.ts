@@ -86,7 +86,10 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   return storage;
 }
 
-async function openObjects(options: StorageOptions): Promise<ObjectStore> {
+/** The object store named by the URL, by itself: for what is no object of a cluster. */
+export async function openObjects(
+  options: Pick<StorageOptions, 'url' | 's3' | 'log' | 'clock'>,
+): Promise<ObjectStore> {
   const { clock, log, s3 } = options;
   if (options.url.startsWith('dir://')) {
     const path = decodeURIComponent(options.url.slice('dir://'.length));

@@ -45,6 +45,44 @@ const clusterCommands: readonly Command[] = [
     load: async () => (await import('./cluster.js')).garbageCollect,
   },
   {
+    words: 'extract',
+    ...none,
+    summary: 'save the whole cluster as an archive',
+    details:
+      'Repos, branches, commits, files, pipelines and jobs as of one moment; the cluster goes on ' +
+      'working. The archive holds secrets too: keep it safe.',
+    examples: [
+      ['into a file', 'extract -o cluster.tusk'],
+      ['to another cluster', 'extract | PACHD_ADDRESS=other:30650 tusk restore'],
+      ['into a bucket, by the server', 'extract --url s3://backups/monday'],
+    ],
+    flags: [
+      flag.text('output|o', 'write the archive to this file'),
+      flag.text('url|u', 'let the server store it in a bucket, s3://bucket/prefix'),
+      flag.bool('no-objects', 'leave out the bytes; to restore with the same object store'),
+      flag.bool('no-pipelines', 'leave out pipelines and jobs; their outputs become plain repos'),
+      flag.bool('no-auth', 'accepted for old scripts', { hidden: true }),
+      flag.bool('no-enterprise', 'accepted for old scripts', { hidden: true }),
+    ],
+    load: async () => (await import('./backup.js')).extract,
+  },
+  {
+    words: 'restore',
+    ...none,
+    summary: 'fill an empty cluster from an archive',
+    details:
+      'Nothing is visible before everything is restored. A restore that broke off is repeated ' +
+      'with the same archive, or given up with --abort.',
+    examples: [['from a file', 'restore -f cluster.tusk']],
+    flags: [
+      flag.text('file|f', 'read the archive from this file instead of standard input'),
+      flag.text('url|u', 'let the server read it from a bucket, s3://bucket/prefix'),
+      flag.bool('abort', 'give up a restore that broke off'),
+      flag.bool('no-token', 'accepted for old scripts', { hidden: true }),
+    ],
+    load: async () => (await import('./backup.js')).restore,
+  },
+  {
     words: 'port-forward',
     ...none,
     summary: 'not needed: the server is reached directly',

@@ -28,7 +28,10 @@ export async function listRecords(
     const record = JSON.parse(kv.value.toString()) as PipelineRecord;
     found.push({ record, created: kv.createRevision });
   }
-  return found.sort((a, b) => b.created - a.created);
+  // Those of a restored cluster were all made at once; they keep the order they had.
+  return found.sort(
+    (a, b) => b.created - a.created || (b.record.order ?? 0) - (a.record.order ?? 0),
+  );
 }
 
 /** The record of a pipeline. Throws NOT_FOUND. */

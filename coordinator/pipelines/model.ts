@@ -55,6 +55,8 @@ export interface Needs {
   /** As in the spec, like `nvidia.com/gpu`; empty = any. */
   readonly gpuType: string;
   readonly nodeSelector: Readonly<Record<string, string>>;
+  /** Place among the pipelines of one restore, which all came about in one transaction. */
+  readonly order?: number;
 }
 
 export interface Parallelism {

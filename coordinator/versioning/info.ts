@@ -62,10 +62,18 @@ export async function listRepos(deps: InfoDeps, wait: Wait): Promise<RepoDetails
     list.push(value);
     byRepo.set(value.repo, list);
   }
-  return repos
-    .filter(({ value }) => value.name !== SPEC_REPO)
-    .sort((a, b) => b.created - a.created || (a.value.name < b.value.name ? -1 : 1))
-    .map(({ value }) => repoDetails(value, byRepo.get(value.name) ?? []));
+  return (
+    repos
+      .filter(({ value }) => value.name !== SPEC_REPO)
+      // Those of a restored cluster were all made at once; they keep the order they had.
+      .sort(
+        (a, b) =>
+          b.created - a.created ||
+          b.value.created - a.value.created ||
+          (a.value.name < b.value.name ? -1 : 1),
+      )
+      .map(({ value }) => repoDetails(value, byRepo.get(value.name) ?? []))
+  );
 }
 
 function repoDetails(record: RepoRecord, branches: readonly BranchRecord[]): RepoDetails {

@@ -14,6 +14,7 @@ import {
   type RepoRecord,
 } from './model.js';
 import { checkRepoName } from './refs.js';
+import { checkNoRestore } from './restore-mark.js';
 import type { Scope } from './scope.js';
 
 export interface CreateRepoInput {
@@ -28,6 +29,8 @@ export async function createRepoIn(scope: Scope, input: CreateRepoInput): Promis
   checkRepoName(input.name);
   const before = await scope.repo(input.name);
   if (before && !input.update) throw repoExists(input.name);
+  // The repo of specs is there in every cluster; each start makes sure of it.
+  if (!before && input.name !== SPEC_REPO) await checkNoRestore(scope.t);
   const record: RepoRecord = {
     ...(before ?? { name: input.name, created: scope.deps.clock.wallMs() }),
     description: input.description ?? '',

@@ -9,8 +9,10 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata as Metadata1,
@@ -226,6 +228,59 @@ export interface PartStatus {
 export interface WorkerStatus {
   hello?: WorkerHello | undefined;
   heartbeat?: WorkerHeartbeat | undefined;
+}
+
+export interface ExtractRequest {
+  /** Leave out the bytes: the target must have the same object store. */
+  noObjects: boolean;
+  /** Leave out pipelines and jobs; output repos become plain ones. */
+  noPipelines: boolean;
+  /** `s3://bucket/prefix?endpoint=…`; empty: the archive is sent to the caller. */
+  url: string;
+}
+
+export interface ExtractEvent {
+  /** Part of the archive. */
+  value: Buffer;
+  progress?: ArchiveProgress | undefined;
+}
+
+/** What has gone through so far. */
+export interface ArchiveProgress {
+  objects: number;
+  /** Bytes of objects. */
+  bytes: number;
+  /** Metadata records. */
+  records: number;
+  /** The last event of a call that succeeded. */
+  done: boolean;
+}
+
+export interface RestoreRequest {
+  start?:
+    | RestoreStart
+    | undefined;
+  /** Part of the archive. */
+  value?:
+    | Buffer
+    | undefined;
+  /** The archive ended on purpose; the last request. */
+  end?: boolean | undefined;
+}
+
+export interface RestoreStart {
+  /** Where the archive lies; empty: its bytes follow. */
+  url: string;
+  /** Give up a restore that broke off: the cluster is empty again. */
+  abort: boolean;
+}
+
+export interface RestoreEvent {
+  progress?:
+    | ArchiveProgress
+    | undefined;
+  /** It has failed: send `end` and nothing more, the status follows then. */
+  refused: boolean;
 }
 
 function createBaseWorkerSecretsRequest(): WorkerSecretsRequest {
@@ -3117,6 +3172,594 @@ export const WorkerStatus: MessageFns<WorkerStatus> = {
   },
 };
 
+function createBaseExtractRequest(): ExtractRequest {
+  return { noObjects: false, noPipelines: false, url: "" };
+}
+
+export const ExtractRequest: MessageFns<ExtractRequest> = {
+  encode(message: ExtractRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.noObjects !== false) {
+      writer.uint32(8).bool(message.noObjects);
+    }
+    if (message.noPipelines !== false) {
+      writer.uint32(16).bool(message.noPipelines);
+    }
+    if (message.url !== "") {
+      writer.uint32(26).string(message.url);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtractRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtractRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.noObjects = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.noPipelines = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExtractRequest {
+    return {
+      noObjects: isSet(object.noObjects)
+        ? globalThis.Boolean(object.noObjects)
+        : isSet(object.no_objects)
+        ? globalThis.Boolean(object.no_objects)
+        : false,
+      noPipelines: isSet(object.noPipelines)
+        ? globalThis.Boolean(object.noPipelines)
+        : isSet(object.no_pipelines)
+        ? globalThis.Boolean(object.no_pipelines)
+        : false,
+      url: isSet(object.url) ? globalThis.String(object.url) : "",
+    };
+  },
+
+  toJSON(message: ExtractRequest): unknown {
+    const obj: any = {};
+    if (message.noObjects !== false) {
+      obj.noObjects = message.noObjects;
+    }
+    if (message.noPipelines !== false) {
+      obj.noPipelines = message.noPipelines;
+    }
+    if (message.url !== "") {
+      obj.url = message.url;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExtractRequest>, I>>(base?: I): ExtractRequest {
+    return ExtractRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtractRequest>, I>>(object: I): ExtractRequest {
+    const message = createBaseExtractRequest();
+    message.noObjects = object.noObjects ?? false;
+    message.noPipelines = object.noPipelines ?? false;
+    message.url = object.url ?? "";
+    return message;
+  },
+};
+
+function createBaseExtractEvent(): ExtractEvent {
+  return { value: Buffer.alloc(0), progress: undefined };
+}
+
+export const ExtractEvent: MessageFns<ExtractEvent> = {
+  encode(message: ExtractEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.value.length !== 0) {
+      writer.uint32(10).bytes(message.value);
+    }
+    if (message.progress !== undefined) {
+      ArchiveProgress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtractEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtractEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = ArchiveProgress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExtractEvent {
+    return {
+      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : Buffer.alloc(0),
+      progress: isSet(object.progress) ? ArchiveProgress.fromJSON(object.progress) : undefined,
+    };
+  },
+
+  toJSON(message: ExtractEvent): unknown {
+    const obj: any = {};
+    if (message.value.length !== 0) {
+      obj.value = base64FromBytes(message.value);
+    }
+    if (message.progress !== undefined) {
+      obj.progress = ArchiveProgress.toJSON(message.progress);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExtractEvent>, I>>(base?: I): ExtractEvent {
+    return ExtractEvent.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtractEvent>, I>>(object: I): ExtractEvent {
+    const message = createBaseExtractEvent();
+    message.value = object.value ?? Buffer.alloc(0);
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? ArchiveProgress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseArchiveProgress(): ArchiveProgress {
+  return { objects: 0, bytes: 0, records: 0, done: false };
+}
+
+export const ArchiveProgress: MessageFns<ArchiveProgress> = {
+  encode(message: ArchiveProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.objects !== 0) {
+      writer.uint32(8).uint64(message.objects);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(16).uint64(message.bytes);
+    }
+    if (message.records !== 0) {
+      writer.uint32(24).uint64(message.records);
+    }
+    if (message.done !== false) {
+      writer.uint32(32).bool(message.done);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ArchiveProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseArchiveProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.objects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.records = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ArchiveProgress {
+    return {
+      objects: isSet(object.objects) ? globalThis.Number(object.objects) : 0,
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      records: isSet(object.records) ? globalThis.Number(object.records) : 0,
+      done: isSet(object.done) ? globalThis.Boolean(object.done) : false,
+    };
+  },
+
+  toJSON(message: ArchiveProgress): unknown {
+    const obj: any = {};
+    if (message.objects !== 0) {
+      obj.objects = Math.round(message.objects);
+    }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.records !== 0) {
+      obj.records = Math.round(message.records);
+    }
+    if (message.done !== false) {
+      obj.done = message.done;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ArchiveProgress>, I>>(base?: I): ArchiveProgress {
+    return ArchiveProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ArchiveProgress>, I>>(object: I): ArchiveProgress {
+    const message = createBaseArchiveProgress();
+    message.objects = object.objects ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.records = object.records ?? 0;
+    message.done = object.done ?? false;
+    return message;
+  },
+};
+
+function createBaseRestoreRequest(): RestoreRequest {
+  return { start: undefined, value: undefined, end: undefined };
+}
+
+export const RestoreRequest: MessageFns<RestoreRequest> = {
+  encode(message: RestoreRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.start !== undefined) {
+      RestoreStart.encode(message.start, writer.uint32(10).fork()).join();
+    }
+    if (message.value !== undefined) {
+      writer.uint32(18).bytes(message.value);
+    }
+    if (message.end !== undefined) {
+      writer.uint32(24).bool(message.end);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.start = RestoreStart.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.end = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RestoreRequest {
+    return {
+      start: isSet(object.start) ? RestoreStart.fromJSON(object.start) : undefined,
+      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : undefined,
+      end: isSet(object.end) ? globalThis.Boolean(object.end) : undefined,
+    };
+  },
+
+  toJSON(message: RestoreRequest): unknown {
+    const obj: any = {};
+    if (message.start !== undefined) {
+      obj.start = RestoreStart.toJSON(message.start);
+    }
+    if (message.value !== undefined) {
+      obj.value = base64FromBytes(message.value);
+    }
+    if (message.end !== undefined) {
+      obj.end = message.end;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RestoreRequest>, I>>(base?: I): RestoreRequest {
+    return RestoreRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RestoreRequest>, I>>(object: I): RestoreRequest {
+    const message = createBaseRestoreRequest();
+    message.start = (object.start !== undefined && object.start !== null)
+      ? RestoreStart.fromPartial(object.start)
+      : undefined;
+    message.value = object.value ?? undefined;
+    message.end = object.end ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRestoreStart(): RestoreStart {
+  return { url: "", abort: false };
+}
+
+export const RestoreStart: MessageFns<RestoreStart> = {
+  encode(message: RestoreStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.abort !== false) {
+      writer.uint32(16).bool(message.abort);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreStart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreStart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.abort = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RestoreStart {
+    return {
+      url: isSet(object.url) ? globalThis.String(object.url) : "",
+      abort: isSet(object.abort) ? globalThis.Boolean(object.abort) : false,
+    };
+  },
+
+  toJSON(message: RestoreStart): unknown {
+    const obj: any = {};
+    if (message.url !== "") {
+      obj.url = message.url;
+    }
+    if (message.abort !== false) {
+      obj.abort = message.abort;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RestoreStart>, I>>(base?: I): RestoreStart {
+    return RestoreStart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RestoreStart>, I>>(object: I): RestoreStart {
+    const message = createBaseRestoreStart();
+    message.url = object.url ?? "";
+    message.abort = object.abort ?? false;
+    return message;
+  },
+};
+
+function createBaseRestoreEvent(): RestoreEvent {
+  return { progress: undefined, refused: false };
+}
+
+export const RestoreEvent: MessageFns<RestoreEvent> = {
+  encode(message: RestoreEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.progress !== undefined) {
+      ArchiveProgress.encode(message.progress, writer.uint32(10).fork()).join();
+    }
+    if (message.refused !== false) {
+      writer.uint32(16).bool(message.refused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.progress = ArchiveProgress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.refused = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RestoreEvent {
+    return {
+      progress: isSet(object.progress) ? ArchiveProgress.fromJSON(object.progress) : undefined,
+      refused: isSet(object.refused) ? globalThis.Boolean(object.refused) : false,
+    };
+  },
+
+  toJSON(message: RestoreEvent): unknown {
+    const obj: any = {};
+    if (message.progress !== undefined) {
+      obj.progress = ArchiveProgress.toJSON(message.progress);
+    }
+    if (message.refused !== false) {
+      obj.refused = message.refused;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RestoreEvent>, I>>(base?: I): RestoreEvent {
+    return RestoreEvent.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RestoreEvent>, I>>(object: I): RestoreEvent {
+    const message = createBaseRestoreEvent();
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? ArchiveProgress.fromPartial(object.progress)
+      : undefined;
+    message.refused = object.refused ?? false;
+    return message;
+  },
+};
+
 /** Cluster is spoken by workers (Join) and by `tusk` itself (Status). */
 export type ClusterService = typeof ClusterService;
 export const ClusterService = {
@@ -3301,6 +3944,85 @@ export interface ClusterClient extends Client {
 export const ClusterClient = makeGenericClientConstructor(ClusterService, "tusk.Cluster") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): ClusterClient;
   service: typeof ClusterService;
+  serviceName: string;
+};
+
+/** Backup moves the state of a whole cluster out of it and into an empty one (docs/formats/extract.md). */
+export type BackupService = typeof BackupService;
+export const BackupService = {
+  /**
+   * Everything as of one moment, while the cluster goes on working. The bytes of the events, one
+   * after the other, are the archive; with a url the server stores it there and only reports.
+   * FAILED_PRECONDITION when the url holds an archive, DATA_LOSS when a stored object is damaged.
+   */
+  extract: {
+    path: "/tusk.Backup/Extract" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ExtractRequest): Buffer => Buffer.from(ExtractRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExtractRequest => ExtractRequest.decode(value),
+    responseSerialize: (value: ExtractEvent): Buffer => Buffer.from(ExtractEvent.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExtractEvent => ExtractEvent.decode(value),
+  },
+  /**
+   * Fills an empty cluster. The first request says from where; the archive's bytes follow unless
+   * the server reads them from a url. Nothing is visible before everything is there; a restore that
+   * broke off is repeated with the same archive, or given up with `abort`. FAILED_PRECONDITION when
+   * the cluster is not empty, DATA_LOSS with the place when the archive is damaged or cut off.
+   */
+  restore: {
+    path: "/tusk.Backup/Restore" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: RestoreRequest): Buffer => Buffer.from(RestoreRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RestoreRequest => RestoreRequest.decode(value),
+    responseSerialize: (value: RestoreEvent): Buffer => Buffer.from(RestoreEvent.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RestoreEvent => RestoreEvent.decode(value),
+  },
+} as const;
+
+export interface BackupServer extends UntypedServiceImplementation {
+  /**
+   * Everything as of one moment, while the cluster goes on working. The bytes of the events, one
+   * after the other, are the archive; with a url the server stores it there and only reports.
+   * FAILED_PRECONDITION when the url holds an archive, DATA_LOSS when a stored object is damaged.
+   */
+  extract: handleServerStreamingCall<ExtractRequest, ExtractEvent>;
+  /**
+   * Fills an empty cluster. The first request says from where; the archive's bytes follow unless
+   * the server reads them from a url. Nothing is visible before everything is there; a restore that
+   * broke off is repeated with the same archive, or given up with `abort`. FAILED_PRECONDITION when
+   * the cluster is not empty, DATA_LOSS with the place when the archive is damaged or cut off.
+   */
+  restore: handleBidiStreamingCall<RestoreRequest, RestoreEvent>;
+}
+
+export interface BackupClient extends Client {
+  /**
+   * Everything as of one moment, while the cluster goes on working. The bytes of the events, one
+   * after the other, are the archive; with a url the server stores it there and only reports.
+   * FAILED_PRECONDITION when the url holds an archive, DATA_LOSS when a stored object is damaged.
+   */
+  extract(request: ExtractRequest, options?: Partial<CallOptions>): ClientReadableStream<ExtractEvent>;
+  extract(
+    request: ExtractRequest,
+    metadata?: Metadata1,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ExtractEvent>;
+  /**
+   * Fills an empty cluster. The first request says from where; the archive's bytes follow unless
+   * the server reads them from a url. Nothing is visible before everything is there; a restore that
+   * broke off is repeated with the same archive, or given up with `abort`. FAILED_PRECONDITION when
+   * the cluster is not empty, DATA_LOSS with the place when the archive is damaged or cut off.
+   */
+  restore(): ClientDuplexStream<RestoreRequest, RestoreEvent>;
+  restore(options: Partial<CallOptions>): ClientDuplexStream<RestoreRequest, RestoreEvent>;
+  restore(metadata: Metadata1, options?: Partial<CallOptions>): ClientDuplexStream<RestoreRequest, RestoreEvent>;
+}
+
+export const BackupClient = makeGenericClientConstructor(BackupService, "tusk.Backup") as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): BackupClient;
+  service: typeof BackupService;
   serviceName: string;
 };
 
