@@ -53,6 +53,7 @@ export function occupies(key: string): string | undefined {
     txr: 'transaction',
     object: 'object',
     tag: 'tag',
+    sec: 'secret',
   };
   return `${kinds[kind] ?? kind} ${name}`.trim();
 }

@@ -106,7 +106,7 @@ async function mark(
 }
 
 async function checkEmpty(t: MetaTxn): Promise<void> {
-  for (const prefix of ['repo/', 'pl/', 'tx/', 'object/', 'tag/']) {
+  for (const prefix of ['repo/', 'pl/', 'tx/', 'object/', 'tag/', 'sec/']) {
     for (const key of await t.keys(prefix)) {
       const what = occupies(key);
       if (what === undefined) continue;

@@ -44,6 +44,8 @@ export interface PipelineRecord {
   readonly inputBranches: readonly BranchRef[];
   /** What one datum takes from its worker; absent = a slot and nothing else. */
   readonly needs?: Needs;
+  /** Place among the pipelines of one restore, which all came about in one transaction. */
+  readonly order?: number;
 }
 
 /** Resources and labels a worker must have for a datum; 0 = no matter. */
@@ -55,8 +57,6 @@ export interface Needs {
   /** As in the spec, like `nvidia.com/gpu`; empty = any. */
   readonly gpuType: string;
   readonly nodeSelector: Readonly<Record<string, string>>;
-  /** Place among the pipelines of one restore, which all came about in one transaction. */
-  readonly order?: number;
 }
 
 export interface Parallelism {
