@@ -4,8 +4,10 @@ import { datums } from './datums.js';
 import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
 import { scale } from './scale.js';
+import { sharedInput } from './shared-input.js';
 import { cliStart } from './start.js';
 import { commits, edit, manyFilesS3, million, splits } from './storage.js';
+import { warm } from './warm.js';
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start: cliStart,
@@ -18,6 +20,8 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   commits,
   datums,
   scale,
+  warm,
+  'shared-input': sharedInput,
   s3: s3Bytes,
   's3-files': manyFilesS3,
 };

@@ -14,7 +14,7 @@ import { SlotCgroup } from './cgroups.js';
 import type { SandboxLine } from './sandbox-args.js';
 import { quote } from './shell.js';
 import type { RunEnd, SlotPlace } from './spawner-protocol.js';
-import { descendants, diskUsage, memoryOf } from './usage.js';
+import { descendants, diskUsage, memoryFiles, memoryOf } from './usage.js';
 
 const MEMORY_MS = 50;
 const DISK_MS = 250;
@@ -28,6 +28,8 @@ let made = 0;
 
 export interface Watched {
   readonly pid: number | undefined;
+  /** Its root directory from outside, empty when it has none of its own. */
+  readonly root: string;
   readonly kill: () => void;
 }
 
@@ -115,12 +117,12 @@ export class SandboxLimits {
     if (memoryBytes === undefined) return;
     const grouped = this.place.cgroups?.memory !== undefined;
     while (!signal.aborted) {
-      const { pid } = watched();
+      const { pid, root } = watched();
       if (grouped) {
         // The kernel killed one process of the datum; what is left of it is no use.
         if ((this.#group?.oomKills ?? 0) > this.#oomKills) exceed(memoryText(memoryBytes));
       } else {
-        const used = pid === undefined ? 0 : memoryOf(descendants(pid));
+        const used = (pid === undefined ? 0 : memoryOf(descendants(pid))) + memoryFiles(root);
         if (used > memoryBytes) exceed(memoryText(memoryBytes, used));
       }
       await this.clock.sleep(MEMORY_MS, { signal }).catch(() => undefined);

@@ -114,7 +114,11 @@ class Slot {
     }
     const start = clock.monotonicMs();
     const sandbox = this.#sandbox;
-    const watched = () => ({ pid: sandbox.pid, kill: () => sandbox.kill() });
+    const watched = () => ({
+      pid: sandbox.pid,
+      root: sandbox.root,
+      kill: () => sandbox.kill(),
+    });
     const ended = await this.#limits.hold(watched, () => sandbox.run(command));
     stop.abort();
     this.#running = undefined;

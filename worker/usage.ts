@@ -1,9 +1,12 @@
 /** Looks at what the processes of a sandbox use. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PRIVATE_DIRS } from './sandbox-args.js';
 
 const PAGE_BYTES = 4096;
+/** What the kernel calls a file system that is memory. */
+const TMPFS = 0x01021994;
 /** A fork bomb must not keep the watcher busy. */
 const PROCESSES_MAX = 4096;
 
@@ -26,6 +29,21 @@ export function memoryOf(pids: readonly number[]): number {
     pages += Math.max(0, (resident ?? 0) - (shared ?? 0));
   }
   return pages * PAGE_BYTES;
+}
+
+/** Bytes that files in memory take: /tmp and the like of a sandbox, by its root from outside. */
+export function memoryFiles(root: string): number {
+  if (root === '') return 0;
+  let bytes = 0;
+  for (const dir of PRIVATE_DIRS) {
+    try {
+      const { type, blocks, bfree, bsize } = statfsSync(root + dir);
+      if (type === TMPFS) bytes += (blocks - bfree) * bsize;
+    } catch {
+      // Not there.
+    }
+  }
+  return bytes;
 }
 
 /** Bytes on disk below a directory; stops counting above `enough`. */

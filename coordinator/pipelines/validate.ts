@@ -316,7 +316,7 @@ export function checkSupported(request: CreatePipelineRequest): void {
     refuse('spout with an input', 'let its code read the repo with `pachctl get file`');
   }
   if (request.s3Out) refuse('s3_out', 'let the code write files to /pfs/out');
-  if ((request.transform?.cmd.length ?? 0) === 0) {
+  if ((request.spout || request.service) && (request.transform?.cmd.length ?? 0) === 0) {
     refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
   }
   if ((request.transform?.secrets.length ?? 0) > 0) {
