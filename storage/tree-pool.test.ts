@@ -57,7 +57,9 @@ describe('TreePool', () => {
     const run = await writeRun(storage, await appends(5000, (n) => `/d${n % 7}/f${n}`), { signal });
     const options = { signal, ordinal: 3, mode: 'put' as const };
     const here = await storage.trees.apply(undefined, [run], options);
-    const there = await pool.apply(undefined, [run], options);
+    // Callers hand on what they have: here a controller's extras, which no thread can be sent.
+    const more = Object.assign({ abort: () => undefined }, options);
+    const there = await pool.apply(undefined, [run], more);
     expect(there).toEqual(here);
     const select = new Map([[1, 1]]);
     const merge = { ...options, mode: 'merge' as const };

@@ -99,7 +99,8 @@ export class TreePool implements AsyncDisposable {
     runs: readonly RunInput[],
     options: ApplyOptions,
   ): Promise<DirNode> {
-    const { signal, ...rest } = options;
+    // What callers pass on may hold more than options, such as functions no thread can be sent.
+    const { signal, ordinal, mode, fresh } = options;
     signal.throwIfAborted();
     const worker = (this.#worker ??= this.#start());
     const id = this.#nextId++;
@@ -112,7 +113,7 @@ export class TreePool implements AsyncDisposable {
           id,
           base: base && encodeNode(base),
           runs: runs.map(toThreadRun),
-          options: rest,
+          options: { ordinal, mode, ...(fresh === undefined ? {} : { fresh }) },
         });
       });
     } catch (error) {
