@@ -45,6 +45,7 @@ import {
 } from './rpc/misc.js';
 import { objectHandlers } from './rpc/objects.js';
 import { pfsFileHandlers } from './rpc/pfs-files.js';
+import { tuskFilesHandlers, TuskFilesService } from './rpc/tusk-files.js';
 import { pfsHandlers } from './rpc/pfs.js';
 import { ppsHandlers } from './rpc/pps.js';
 import { requestRunner } from './rpc/transaction-steps.js';
@@ -136,6 +137,10 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
             ...joiningPfs(pfsHandlers({ versioning }), transactions),
             ...files,
           }),
+          service(
+            TuskFilesService,
+            tuskFilesHandlers({ storage, versioning, localSources: config.localSources }),
+          ),
           service(ObjectAPIService, objectHandlers(new StoredObjects({ meta, storage }))),
           service(
             PpsService,

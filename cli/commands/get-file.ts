@@ -1,7 +1,7 @@
 /** get file: to standard output, into a file, or a whole directory with several downloads at once. */
 import { fstatSync, mkdirSync, statSync } from 'node:fs';
 import { join, posix } from 'node:path';
-import { invalidInput, notFound } from '../../core/errors.js';
+import { codeOf, invalidInput, notFound } from '../../core/errors.js';
 import { Semaphore } from '../../core/semaphore.js';
 import {
   FileType,
@@ -17,6 +17,7 @@ import { parseFileRef, type FileRef } from '../grammar/refs.js';
 import { FileSink } from '../put/file-sink.js';
 import { NO_PROGRESS, type Progress } from '../put/progress.js';
 import { fileOf } from './file.js';
+import { getWholeTree } from './get-tree.js';
 
 export async function getFile(call: Call): Promise<void> {
   const { session, args, flags } = call;
@@ -26,7 +27,7 @@ export async function getFile(call: Call): Promise<void> {
   if (flags.bool('recursive')) {
     if (output === '')
       throw invalidInput('an output path needs to be specified when using the --recursive flag');
-    await getTree(call, client, ref, output);
+    await getRecursive(call, client, ref, output);
   } else if (output === '') await getToStdout(call, client, ref);
   else await getToFile(call, client, ref, output);
 }
@@ -105,6 +106,24 @@ async function writeChunks(
     sink?.abandon();
     throw error;
   }
+}
+
+/** In one call, or with --parallelism, and from servers that have no such call, file by file. */
+async function getRecursive(
+  call: Call,
+  client: Client,
+  ref: FileRef,
+  output: string,
+): Promise<void> {
+  if (!call.flags.given('parallelism')) {
+    try {
+      await getWholeTree(client, ref, output);
+      return;
+    } catch (error) {
+      if (codeOf(error) !== 'UNIMPLEMENTED') throw error;
+    }
+  }
+  await getTree(call, client, ref, output);
 }
 
 /** Downloads everything under a path; `output` becomes that directory (or that file). */

@@ -283,6 +283,23 @@ export interface RestoreEvent {
   refused: boolean;
 }
 
+export interface GetTreeRequest {
+  repo: string;
+  /** Any commit reference: an id, a branch, `master^`. */
+  commit: string;
+  /** A file or directory; no pattern. */
+  path: string;
+}
+
+/** The start of an entry (`path` is set), or more bytes of the file before. */
+export interface TreePart {
+  /** Absolute; the root is "/". */
+  path: string;
+  dir: boolean;
+  /** At most 2 MiB. */
+  value: Buffer;
+}
+
 function createBaseWorkerSecretsRequest(): WorkerSecretsRequest {
   return { worker: "", pipeline: "", specCommit: "" };
 }
@@ -3760,6 +3777,208 @@ export const RestoreEvent: MessageFns<RestoreEvent> = {
   },
 };
 
+function createBaseGetTreeRequest(): GetTreeRequest {
+  return { repo: "", commit: "", path: "" };
+}
+
+export const GetTreeRequest: MessageFns<GetTreeRequest> = {
+  encode(message: GetTreeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.repo !== "") {
+      writer.uint32(10).string(message.repo);
+    }
+    if (message.commit !== "") {
+      writer.uint32(18).string(message.commit);
+    }
+    if (message.path !== "") {
+      writer.uint32(26).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTreeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTreeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.repo = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.commit = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetTreeRequest {
+    return {
+      repo: isSet(object.repo) ? globalThis.String(object.repo) : "",
+      commit: isSet(object.commit) ? globalThis.String(object.commit) : "",
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+    };
+  },
+
+  toJSON(message: GetTreeRequest): unknown {
+    const obj: any = {};
+    if (message.repo !== "") {
+      obj.repo = message.repo;
+    }
+    if (message.commit !== "") {
+      obj.commit = message.commit;
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetTreeRequest>, I>>(base?: I): GetTreeRequest {
+    return GetTreeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetTreeRequest>, I>>(object: I): GetTreeRequest {
+    const message = createBaseGetTreeRequest();
+    message.repo = object.repo ?? "";
+    message.commit = object.commit ?? "";
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseTreePart(): TreePart {
+  return { path: "", dir: false, value: Buffer.alloc(0) };
+}
+
+export const TreePart: MessageFns<TreePart> = {
+  encode(message: TreePart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.dir !== false) {
+      writer.uint32(16).bool(message.dir);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(26).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TreePart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTreePart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dir = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TreePart {
+    return {
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      dir: isSet(object.dir) ? globalThis.Boolean(object.dir) : false,
+      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: TreePart): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.dir !== false) {
+      obj.dir = message.dir;
+    }
+    if (message.value.length !== 0) {
+      obj.value = base64FromBytes(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TreePart>, I>>(base?: I): TreePart {
+    return TreePart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TreePart>, I>>(object: I): TreePart {
+    const message = createBaseTreePart();
+    message.path = object.path ?? "";
+    message.dir = object.dir ?? false;
+    message.value = object.value ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 /** Cluster is spoken by workers (Join) and by `tusk` itself (Status). */
 export type ClusterService = typeof ClusterService;
 export const ClusterService = {
@@ -4023,6 +4242,54 @@ export interface BackupClient extends Client {
 export const BackupClient = makeGenericClientConstructor(BackupService, "tusk.Backup") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): BackupClient;
   service: typeof BackupService;
+  serviceName: string;
+};
+
+/** Files reads many files with one call. */
+export type FilesService = typeof FilesService;
+export const FilesService = {
+  /**
+   * Everything at and below a path of a commit: directories before what is below them, files in tree
+   * order with their bytes. Memory does not grow with the number or size of the files. A path that
+   * is not there: NOT_FOUND. Errors of references as of pfs.API/GetFile.
+   */
+  getTree: {
+    path: "/tusk.Files/GetTree" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: GetTreeRequest): Buffer => Buffer.from(GetTreeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetTreeRequest => GetTreeRequest.decode(value),
+    responseSerialize: (value: TreePart): Buffer => Buffer.from(TreePart.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TreePart => TreePart.decode(value),
+  },
+} as const;
+
+export interface FilesServer extends UntypedServiceImplementation {
+  /**
+   * Everything at and below a path of a commit: directories before what is below them, files in tree
+   * order with their bytes. Memory does not grow with the number or size of the files. A path that
+   * is not there: NOT_FOUND. Errors of references as of pfs.API/GetFile.
+   */
+  getTree: handleServerStreamingCall<GetTreeRequest, TreePart>;
+}
+
+export interface FilesClient extends Client {
+  /**
+   * Everything at and below a path of a commit: directories before what is below them, files in tree
+   * order with their bytes. Memory does not grow with the number or size of the files. A path that
+   * is not there: NOT_FOUND. Errors of references as of pfs.API/GetFile.
+   */
+  getTree(request: GetTreeRequest, options?: Partial<CallOptions>): ClientReadableStream<TreePart>;
+  getTree(
+    request: GetTreeRequest,
+    metadata?: Metadata1,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<TreePart>;
+}
+
+export const FilesClient = makeGenericClientConstructor(FilesService, "tusk.Files") as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): FilesClient;
+  service: typeof FilesService;
   serviceName: string;
 };
 
