@@ -171,11 +171,18 @@ export interface SpoutWrite {
   data: string;
   /** Run for the branch `marker`; empty = none. */
   marker: string;
+  /**
+   * Garbage-collection epoch that its objects were written with. INVALID_ARGUMENT when a collection
+   * has passed it: some of them may be gone.
+   */
+  epoch: number;
 }
 
 export interface SpoutWritten {
   /** The commit on the output branch; empty when only the marker changed. */
   commit: string;
+  /** Epoch for what is written next. */
+  epoch: number;
 }
 
 export interface PipelineAssignment {
@@ -2167,7 +2174,7 @@ export const DutyReply: MessageFns<DutyReply> = {
 };
 
 function createBaseSpoutWrite(): SpoutWrite {
-  return { pipeline: "", run: "", worker: "", number: 0, data: "", marker: "" };
+  return { pipeline: "", run: "", worker: "", number: 0, data: "", marker: "", epoch: 0 };
 }
 
 export const SpoutWrite: MessageFns<SpoutWrite> = {
@@ -2189,6 +2196,9 @@ export const SpoutWrite: MessageFns<SpoutWrite> = {
     }
     if (message.marker !== "") {
       writer.uint32(50).string(message.marker);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(56).uint32(message.epoch);
     }
     return writer;
   },
@@ -2254,6 +2264,14 @@ export const SpoutWrite: MessageFns<SpoutWrite> = {
             message.marker = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2274,6 +2292,7 @@ export const SpoutWrite: MessageFns<SpoutWrite> = {
       number: isSet(object.number) ? globalThis.Number(object.number) : 0,
       data: isSet(object.data) ? globalThis.String(object.data) : "",
       marker: isSet(object.marker) ? globalThis.String(object.marker) : "",
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
     };
   },
 
@@ -2297,6 +2316,9 @@ export const SpoutWrite: MessageFns<SpoutWrite> = {
     if (message.marker !== "") {
       obj.marker = message.marker;
     }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
     return obj;
   },
 
@@ -2311,18 +2333,22 @@ export const SpoutWrite: MessageFns<SpoutWrite> = {
     message.number = object.number ?? 0;
     message.data = object.data ?? "";
     message.marker = object.marker ?? "";
+    message.epoch = object.epoch ?? 0;
     return message;
   },
 };
 
 function createBaseSpoutWritten(): SpoutWritten {
-  return { commit: "" };
+  return { commit: "", epoch: 0 };
 }
 
 export const SpoutWritten: MessageFns<SpoutWritten> = {
   encode(message: SpoutWritten, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.commit !== "") {
       writer.uint32(10).string(message.commit);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint32(message.epoch);
     }
     return writer;
   },
@@ -2348,6 +2374,14 @@ export const SpoutWritten: MessageFns<SpoutWritten> = {
             message.commit = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2361,13 +2395,19 @@ export const SpoutWritten: MessageFns<SpoutWritten> = {
   },
 
   fromJSON(object: any): SpoutWritten {
-    return { commit: isSet(object.commit) ? globalThis.String(object.commit) : "" };
+    return {
+      commit: isSet(object.commit) ? globalThis.String(object.commit) : "",
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+    };
   },
 
   toJSON(message: SpoutWritten): unknown {
     const obj: any = {};
     if (message.commit !== "") {
       obj.commit = message.commit;
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
     }
     return obj;
   },
@@ -2378,6 +2418,7 @@ export const SpoutWritten: MessageFns<SpoutWritten> = {
   fromPartial<I extends Exact<DeepPartial<SpoutWritten>, I>>(object: I): SpoutWritten {
     const message = createBaseSpoutWritten();
     message.commit = object.commit ?? "";
+    message.epoch = object.epoch ?? 0;
     return message;
   },
 };

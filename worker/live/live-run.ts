@@ -64,7 +64,9 @@ export class LiveRun {
     readonly slot: number,
   ) {
     const name = { pipeline: duty.pipeline, run: duty.run, worker: deps.identity.worker, job: '' };
-    this.#reporter = new Reporter(name, deps.link, deps.clock);
+    this.#reporter = new Reporter(name, deps.link, deps.clock, ({ epoch }) => {
+      this.#epoch = epoch;
+    });
   }
 
   /** Starts; never throws. */
@@ -143,7 +145,6 @@ export class LiveRun {
     const reply = await this.#patiently('hear from the coordinator', wait, () =>
       this.#reporter.tell(wait),
     );
-    this.#epoch = reply.epoch;
     const files = new SlotFiles(dir);
     const box = await findBox(this.deps, spec, wait);
     const place = await this.#fill(spec, box, files, reply, wait);
@@ -235,14 +236,18 @@ export class LiveRun {
     });
   }
 
-  async #commit(runs: { data: string; marker: string }, wait: Wait): Promise<string> {
+  async #commit(
+    runs: { data: string; marker: string; epoch: number },
+    wait: Wait,
+  ): Promise<string> {
     this.#commits += 1;
     const { pipeline, run } = this.duty;
     const worker = this.deps.identity.worker;
     const write = { pipeline, run, worker, number: this.#commits, ...runs };
-    const { commit } = await this.#patiently('commit what the spout wrote', wait, () =>
+    const { commit, epoch } = await this.#patiently('commit what the spout wrote', wait, () =>
       this.deps.link.commitSpout(write, wait),
     );
+    this.#epoch = epoch;
     this.#reporter.set({ reason: '' });
     return commit;
   }

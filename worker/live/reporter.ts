@@ -5,7 +5,7 @@
 import type { Clock } from '../../core/clock.js';
 import { codeOf, unavailable } from '../../core/errors.js';
 import { backoffMs } from '../../core/retry.js';
-import { addAbortListener } from '../../core/signals.js';
+import { addAbortListener, cancelledBy, childController } from '../../core/signals.js';
 import { CLIENT_OPTIONS, insecure } from '../../proto/channel.js';
 import {
   ClusterClient,
@@ -18,6 +18,8 @@ import { fromStatus } from '../../proto/status.js';
 import type { Wait } from '../../storage/types.js';
 
 const CALL_MS = 30_000;
+/** The epoch of the answer is the one to write with: it has to be a fresh one. */
+const SILENCE_MS = 30_000;
 
 /** Calls to the coordinator that the worker is joined to. */
 export class ClusterLink implements Disposable {
@@ -89,6 +91,7 @@ export class Reporter {
     readonly name: DutyName,
     readonly link: Pick<ClusterLink, 'reportDuty'>,
     readonly clock: Clock,
+    readonly onReply: (reply: DutyReply) => void,
   ) {
     this.#state = { state: '', reason: '', internalPort: 0, externalPort: 0, restarts: 0 };
   }
@@ -120,12 +123,13 @@ export class Reporter {
     for (const { number, segment } of logs) {
       if (this.#logs.get(number) === segment) this.#logs.delete(number);
     }
+    this.onReply(reply);
     return reply;
   }
 
   /**
-   * Tells of every change until the signal aborts. Throws STATE_CONFLICT when the duty is another's;
-   * the coordinator being away is no reason to give up.
+   * Tells of every change, and now and then without one, until the signal aborts. Throws
+   * STATE_CONFLICT when the duty is another's; the coordinator being away is no reason to give up.
    */
   async run(wait: Wait): Promise<void> {
     for (let attempt = 0; ;) {
@@ -149,14 +153,11 @@ export class Reporter {
     this.#wake();
   }
 
-  #changed({ signal }: Wait): Promise<void> {
-    if (this.#dirty) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const stop = addAbortListener(signal, () => reject(signal.reason as Error));
-      this.#wake = () => {
-        stop();
-        resolve();
-      };
-    });
+  async #changed({ signal }: Wait): Promise<void> {
+    if (this.#dirty) return;
+    using raised = childController(signal);
+    this.#wake = () => raised.abort(cancelledBy('a change'));
+    await this.clock.sleep(SILENCE_MS, { signal: raised.signal }).catch(() => undefined);
+    signal.throwIfAborted();
   }
 }

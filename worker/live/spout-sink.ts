@@ -21,10 +21,12 @@ export interface SpoutSinkDeps {
   readonly marker: string;
   readonly say: (message: string) => void;
   /** Makes the commit, however long the coordinator is away; answers its id. */
-  readonly commit: (runs: { data: string; marker: string }) => Promise<string>;
+  readonly commit: (runs: { data: string; marker: string; epoch: number }) => Promise<string>;
 }
 
 interface Archive {
+  /** Epoch of its objects. */
+  readonly epoch: number;
   readonly writer: ContentWriter;
   readonly data: RunWriter;
   readonly marker: RunWriter;
@@ -79,12 +81,12 @@ export class SpoutSink implements TarSink {
     this.#archive = undefined;
     try {
       await archive.writer.flush(this.wait);
-      const { data, marker, bytes } = archive;
+      const { data, marker, bytes, epoch } = archive;
       const files = data.count + marker.count;
       if (files === 0) return;
       const text = async (run: RunWriter): Promise<string> =>
         run.count === 0 ? '' : runToText(await run.finish());
-      const runs = { data: await text(data), marker: await text(marker) };
+      const runs = { data: await text(data), marker: await text(marker), epoch };
       const commit = await this.deps.commit(runs);
       const where = commit === '' ? 'the marker' : `commit ${commit}`;
       this.deps.say(`${files} ${files === 1 ? 'file' : 'files'}, ${bytes} bytes became ${where}`);
@@ -106,6 +108,7 @@ export class SpoutSink implements TarSink {
     const writer = storage.newWriter({ signal: this.wait.signal });
     const flush = (): Promise<void> => writer.flush(this.wait);
     this.#archive = {
+      epoch: storage.epoch,
       writer,
       data: new RunWriter(storage, { ...this.wait, flush }),
       marker: new RunWriter(storage, { ...this.wait, flush }),

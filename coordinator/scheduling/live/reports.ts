@@ -1,6 +1,6 @@
 /** What workers say about services and spouts, and the commits that spouts make (P2). */
 import { ordinalOf } from '../../../core/ids.js';
-import { stateConflict } from '../../../core/errors.js';
+import { invalidInput, stateConflict } from '../../../core/errors.js';
 import type {
   DutyReply,
   DutyReport,
@@ -53,7 +53,9 @@ export async function reportDuty(
       const { state, reason, internalPort, externalPort, restarts } = report;
       const ports = { internalPort, externalPort };
       const next: LiveState = { run, worker, state, reason, address, ...ports, restarts };
-      if (state !== '') t.putJson(liveStateKey(pipeline), next);
+      const before = await t.getJson<LiveState>(liveStateKey(pipeline));
+      const same = JSON.stringify(before) === JSON.stringify(next);
+      if (state !== '' && !same) t.putJson(liveStateKey(pipeline), next);
       await addLogs(t, report);
       return record;
     },
@@ -117,11 +119,15 @@ export async function commitSpout(
   wait: Wait,
 ): Promise<SpoutWritten> {
   const { pipeline } = write;
+  const { epoch } = deps.storage;
   const record = await deps.meta.getJson<PipelineRecord>(pipelineKey(pipeline), wait);
   const known = await deps.meta.getJson<LiveCommit>(liveCommitKey(pipeline), wait);
-  if (known?.run === write.run && known.number >= write.number) return { commit: known.commit };
+  if (known?.run === write.run && known.number >= write.number) {
+    return { commit: known.commit, epoch };
+  }
   const guardIn = async (t: MetaTxn, made: string): Promise<void> => {
     await needDuty(t, write);
+    await needEpoch(t, write.epoch);
     const last = await t.getJson<LiveCommit>(liveCommitKey(pipeline));
     if (last?.run === write.run && last.number >= write.number) throw new Done(last.commit);
     const next: LiveCommit = { run: write.run, number: write.number, commit: made };
@@ -135,7 +141,7 @@ export async function commitSpout(
         ...wait,
         guardIn: (t) => guardIn(t, ''),
       });
-      return { commit: '' };
+      return { commit: '', epoch };
     }
     const made = await deps.versioning.oneShot(branch, runsOf(write.data), {
       ...wait,
@@ -144,11 +150,21 @@ export async function commitSpout(
         if (write.marker !== '') await moveMarkerIn(deps, t, pipeline, runsOf(write.marker), wait);
       },
     });
-    return { commit: made.id };
+    return { commit: made.id, epoch };
   } catch (error) {
-    if (error instanceof Done) return { commit: error.commit };
+    if (error instanceof Done) return { commit: error.commit, epoch };
     throw error;
   }
+}
+
+/** Objects that nothing referred to while a collection passed their epoch may be gone. */
+async function needEpoch(t: MetaTxn, epoch: number): Promise<void> {
+  const { floor = 0 } = (await t.getJson<{ floor?: number }>('gc/epoch')) ?? {};
+  if (epoch >= floor) return;
+  throw invalidInput(
+    `what the spout wrote took so long that a garbage collection (epoch ${floor}) passed it ` +
+      `(epoch ${epoch}); it has to write it again`,
+  );
 }
 
 /** The same write was heard before. */
