@@ -17,6 +17,7 @@ export class TaskBoard {
   /** Tasks that became smaller: results of attempts before this one are about more datums. */
   readonly #since = new Map<number, number>();
   #size: number;
+  #partial = false;
   #done = 0;
   #counts: Counts = { processed: 0, failed: 0, recovered: 0, stats: NO_STATS };
   #firstFailure: { readonly datum: string; readonly reason: string } | undefined;
@@ -33,8 +34,9 @@ export class TaskBoard {
     return this.#size;
   }
 
-  /** More tasks were added to the plan. */
-  grow(size: number): void {
+  /** More tasks were added to the plan; `partial`: and there will be more. */
+  grow(size: number, partial = false): void {
+    this.#partial = partial;
     this.#size = Math.max(this.#size, size);
     this.#results.length = this.#size;
   }
@@ -49,7 +51,7 @@ export class TaskBoard {
   }
 
   get complete(): boolean {
-    return this.#done === this.size;
+    return !this.#partial && this.#done === this.size;
   }
 
   get counts(): Counts {

@@ -73,6 +73,7 @@ export class Collector {
   ) {
     this.#plan = input.plan;
     this.board = new TaskBoard(input.job.id, input.plan.tasks.length);
+    this.board.grow(input.plan.tasks.length, input.plan.partial !== undefined);
     for (const [task, attempt] of input.plan.since ?? []) this.board.narrow(task, attempt);
   }
 
@@ -98,22 +99,39 @@ export class Collector {
     };
   }
 
-  /** Returns when every task has a result. Safe to call again after a failure or takeover. */
-  async run(wait: Wait): Promise<void> {
+  /**
+   * Returns when every task has a result. Safe to call again after a failure or takeover. `rest`
+   * makes the whole plan while the tasks of a partial one run.
+   */
+  async run(wait: Wait, rest?: (wait: Wait) => Promise<JobPlan>): Promise<void> {
     await ensureConsumer(this.deps, this.input.record, wait);
     const resumed = await this.#resume(wait);
     if (this.board.complete) return;
     await this.#publishFirst(resumed, wait);
     using scope = childController(wait.signal);
     const inner: Wait = { signal: scope.signal };
+    const growing = this.#plan.partial === undefined ? undefined : rest;
     const parts = [this.#read(inner), this.#tend(inner)];
+    const grown = growing && this.#grow(growing, inner);
+    if (grown) parts.push(grown.then(() => Promise.race(parts.slice(0, 2))));
     try {
       await Promise.race(parts);
+      await grown;
     } finally {
       scope.abort(new Error('the job has all its results'));
       await Promise.allSettled(parts);
     }
     wait.signal.throwIfAborted();
+  }
+
+  /** Goes on with the whole plan when it is there. */
+  async #grow(rest: (wait: Wait) => Promise<JobPlan>, wait: Wait): Promise<void> {
+    const known = this.#plan.tasks.length;
+    const plan = await rest(wait);
+    await this.#replan(plan, wait);
+    const added = Array.from({ length: plan.tasks.length - known }, (_, i) => known + i);
+    await this.#publish(added, wait);
+    this.#changed.raise();
   }
 
   /** Restores what earlier owners gathered; true when they had published. */
@@ -241,6 +259,8 @@ export class Collector {
   /** Decides about tasks that went with their worker (suspects.ts). */
   async #judge(tasks: readonly number[], why: string, wait: Wait): Promise<void> {
     const { job } = this.input;
+    // Numbers of new tasks are not known before the plan is whole.
+    if (this.#plan.partial !== undefined) return this.#again(tasks, why, wait);
     const { again, cut, failed } = this.#suspects.strike(tasks, (task) => {
       const [, from, to] = this.#plan.tasks[task] as readonly [number, number, number];
       return to - from;
@@ -283,7 +303,7 @@ export class Collector {
     const ref = await this.deps.storage.putJson(plan, wait);
     await this.#patch({ plan: ref }, wait);
     this.#plan = plan;
-    this.board.grow(plan.tasks.length);
+    this.board.grow(plan.tasks.length, plan.partial !== undefined);
   }
 
   /** The datum of a task kills every worker that runs it. */

@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Input, PFSInput } from '../../proto/generated/pps.js';
 import { expandCaptures } from '../../storage/glob.js';
 import type { TreeNode, Wait } from '../../storage/types.js';
+import { FileColumns } from './file-columns.js';
 import { compareBytes, type Datum, type DatumFile, type InputRef } from './datum.js';
 
 /** The datums of a job; `at` is cheap and may be called in any order. */
@@ -122,11 +123,10 @@ export function compareFiles(a: DatumFile, b: DatumFile): number {
 
 async function pfsList(pfs: PFSInput, source: MatchSource, wait: Wait): Promise<DatumList> {
   const input = inputRefOf(pfs, source);
-  const files: DatumFile[] = [];
+  const files = new FileColumns(input, { join: pfs.joinOn !== '', group: pfs.groupBy !== '' });
   if (input.commit !== '') {
     for await (const match of source.matches(input, pfs.s3 ? '/' : pfs.glob, wait)) {
-      files.push({
-        input,
+      files.add({
         path: match.path,
         node: match.node,
         joinKey: expand(pfs.joinOn, match),
@@ -135,8 +135,15 @@ async function pfsList(pfs: PFSInput, source: MatchSource, wait: Wait): Promise<
       if ((files.length & 1023) === 0) await pause(wait);
     }
   }
-  files.sort(compareFiles);
-  return { length: files.length, at: (index) => [must(files[index], index)] };
+  await files.sort(wait);
+  return { length: files.length, at: (index) => [files.at(index)] };
+}
+
+/** Whether the same files may make several datums of one job. */
+export function mayRepeat(input: Input | undefined): boolean {
+  if (!input) return false;
+  if (input.union.length > 0) return true;
+  return [...input.cross, ...input.join, ...input.group].some(mayRepeat);
 }
 
 function unionList(lists: readonly DatumList[]): DatumList {

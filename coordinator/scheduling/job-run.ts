@@ -31,7 +31,7 @@ import {
   pointerOf,
   type Ending,
 } from './outcome.js';
-import { entriesOf, makePlan } from './plan.js';
+import { entriesOf, makePlans, type MadePlan, type PlanInput } from './plan.js';
 import { hostCount, slotsWanted } from './shares.js';
 import { commitSource } from './source.js';
 import { buildStatsTree, statsRoot } from './stats-tree.js';
@@ -49,6 +49,8 @@ export class JobRun {
   #collector: Collector | undefined;
   #plan: JobPlan | undefined;
   #list: DatumList | undefined;
+  /** Goes on making the plan of which the first part runs. */
+  #plans: AsyncGenerator<MadePlan> | undefined;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -137,7 +139,7 @@ export class JobRun {
     });
     this.#collector = collector;
     this.#phase = 'collecting';
-    await collector.run(wait);
+    await collector.run(wait, (inner) => this.#restOfPlan(info, plan, inner));
     this.#phase = 'merging';
     await this.#merging(collector, wait);
     const ending = await this.#ending(collector.plan, collector, wait);
@@ -161,29 +163,50 @@ export class JobRun {
     }
     this.#phase = 'planning';
     const startMs = deps.clock.monotonicMs();
-    const history = await this.#history(wait);
-    const made = await makePlan(
-      deps,
-      {
-        job: this.#job,
-        info,
-        salt: this.input.record.salt,
-        source: commitSource(deps, this.#job.inputs),
-        history,
-        slots: this.#slots(),
-      },
-      wait,
-    );
+    const plans = makePlans(deps, await this.#planInput(info, wait), wait);
+    this.#plans = plans;
+    const first = await plans.next();
+    if (first.done) throw new JobFailed('the job has no plan', undefined);
+    const made = first.value;
     this.#list = made.list;
-    const { total, skipped, tasks } = made.plan;
+    const { total, skipped, tasks, partial } = made.plan;
     const durationMs = Math.round(deps.clock.monotonicMs() - startMs);
     const { how } = made;
     this.log.info({ how, total, skipped, tasks: tasks.length, durationMs }, 'job planned');
+    const cut = partial === undefined ? `${tasks.length} tasks` : 'tasks that are being cut';
     this.master.write(
-      `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${tasks.length} tasks`,
+      `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${cut}`,
     );
     await this.#change('RUNNING', { plan: made.ref, total, skipped }, wait);
     return made.plan;
+  }
+
+  async #planInput(info: PipelineInfo, wait: Wait): Promise<PlanInput> {
+    return {
+      job: this.#job,
+      info,
+      salt: this.input.record.salt,
+      source: commitSource(this.deps, this.#job.inputs),
+      history: await this.#history(wait),
+      slots: this.#slots(),
+    };
+  }
+
+  /** The whole plan after a partial one; an earlier owner's is worked out anew up to there. */
+  async #restOfPlan(info: PipelineInfo, before: JobPlan, wait: Wait): Promise<JobPlan> {
+    const startMs = this.deps.clock.monotonicMs();
+    const plans =
+      this.#plans ?? makePlans(this.deps, await this.#planInput(info, wait), wait, before);
+    this.#plans = undefined;
+    let last: MadePlan | undefined;
+    for await (const made of plans) last = made;
+    if (!last) throw new JobFailed('the job has no plan', undefined);
+    this.#list ??= last.list;
+    const { length } = last.plan.tasks;
+    const durationMs = Math.round(this.deps.clock.monotonicMs() - startMs);
+    this.log.info({ tasks: length, durationMs }, 'rest of the job planned');
+    this.master.write(`all ${length} tasks are cut`);
+    return last.plan;
   }
 
   /** Saves every result before the merge, so that a new owner goes straight to it. */

@@ -69,6 +69,11 @@ export interface JobPlan {
   /** `[segment, from, to]`; the position is the task's number. */
   readonly tasks: readonly (readonly [number, number, number])[];
   /**
+   * The datums after these segments are not in tasks yet: the owner still writes them, while the
+   * first ones run. The number is the slots that the list of tasks is cut for.
+   */
+  readonly partial?: number;
+  /**
    * Tasks that were cut after workers were lost over them, with the attempt from which on results
    * are about what they are now. The rest of their datums are in tasks further down.
    */

@@ -13,10 +13,16 @@ import type { ManifestMaps } from './manifest-maps.js';
 import type { ManifestHeader, PlannedInput } from './model.js';
 import type { PlanDeps, PlanInput } from './plan.js';
 
+/** Datums to run; they may be made when they are asked for. */
+export interface OpenList {
+  readonly length: number;
+  at(index: number): Entry;
+}
+
 /** What a job consists of, before it is cut into tasks. */
 export interface Found {
   /** Datums to run, in the order of enumeration. */
-  readonly open: Entry[];
+  readonly open: OpenList;
   readonly datumOf: (entry: Entry) => Datum;
   readonly total: number;
   /** Root text of the map of datums that need no run. */
@@ -98,13 +104,17 @@ export async function planChanges(
     .filter((key) => !back.has(key.toString('latin1')))
     .sort((a, b) => Buffer.compare(a, b));
   return {
-    open: open.sort((a, b) => a.index - b.index),
+    open: listed(open.sort((a, b) => a.index - b.index)),
     datumOf: (entry) => [files[entry.index] as DatumFile],
     total: base.header.total - changes.vanished.length + files.length,
     carried: await deps.maps.patch(base.header.map, { puts: added, deletes }, wait),
     base: base.ref,
     input: planned,
   };
+}
+
+export function listed(entries: readonly Entry[]): OpenList {
+  return { length: entries.length, at: (index) => entries[index] as Entry };
 }
 
 /** Matches that vanished and appeared; a changed one did both. Undefined when there are many. */

@@ -12,11 +12,11 @@ import type { Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
 import { joinSorted, type Entry } from './carry.js';
 import { datumId, datumTag, KeyMaker, type Datum } from './datum.js';
-import { enumerate, type DatumList } from './enumerate.js';
+import { enumerate, mayRepeat, type DatumList } from './enumerate.js';
 import { jobSpec } from './job-spec.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { JobPlan, ManifestHeader, ManifestHistory } from './model.js';
-import { askOthers, plannedInput, planChanges, type Found } from './plan-changes.js';
+import { askOthers, listed, plannedInput, planChanges, type Found } from './plan-changes.js';
 import type { CommitSource } from './source.js';
 import { cutTasks } from './tasks.js';
 
@@ -50,36 +50,90 @@ export interface MadePlan {
 export const SEGMENT_DATUMS_MAX = 512;
 const SEGMENTS_IN_FLIGHT = 4;
 
+/** The whole plan at once. */
 export async function makePlan(deps: PlanDeps, input: PlanInput, wait: Wait): Promise<MadePlan> {
+  let made: MadePlan | undefined;
+  for await (const plan of makePlans(deps, input, wait)) made = plan;
+  invariant(made, 'a plan is made');
+  return made;
+}
+
+/**
+ * The plan of a job. With very many datums a partial plan comes first, so that work begins before
+ * everything is written down; the plan after it only adds segments and tasks. `before` is a partial
+ * plan that is in use: its tasks stay as they are.
+ */
+export async function* makePlans(
+  deps: PlanDeps,
+  input: PlanInput,
+  wait: Wait,
+  before?: JobPlan,
+): AsyncGenerator<MadePlan> {
   const headers = await loadHeaders(deps, input, wait);
   const quick = await planChanges(deps, input, headers, wait);
   const found = quick ?? (await planAll(deps, input, headers, wait));
-  const { open, datumOf } = found;
-  const segments = await writeSegments(deps, input, found, wait);
+  const slots = before?.partial ?? input.slots;
   const chunk = input.info.chunkSpec;
   const mean = headers.find(({ header }) => header.meanDatumMs !== undefined)?.header.meanDatumMs;
+  const { open, datumOf } = found;
   const tasks = cutTasks({
-    segments: segments.map((segment) => segment.count),
-    slots: input.slots,
+    segments: segmentSizes(open.length),
+    slots,
     ...(mean === undefined ? {} : { meanDatumMs: mean }),
     number: chunk?.number ?? 0,
     sizeBytes: chunk?.sizeBytes ?? 0,
-    bytesOf: (segment, index) =>
-      sizeOf(datumOf(open[segment * SEGMENT_DATUMS_MAX + index] as Entry)),
+    bytesOf: (segment, index) => sizeOf(datumOf(open.at(segment * SEGMENT_DATUMS_MAX + index))),
   });
-  const plan: JobPlan = {
-    format: 1,
+  const head = {
+    format: 1 as const,
     spec: await deps.storage.putJson(jobSpec(input.info, input.job, deps.storage.epoch), wait),
     ...(found.base === undefined ? {} : { base: found.base }),
     carried: found.carried,
-    segments,
-    tasks: tasks.map((task) => [task.segment, task.from, task.to] as const),
     total: found.total,
     skipped: found.total - open.length,
     ...(found.input === undefined ? {} : { input: found.input }),
   };
-  const ref = await deps.storage.putJson(plan, wait);
-  return { ref, plan, ...(found.list ? { list: found.list } : {}), how: quick ? 'changes' : 'all' };
+  const segments: { ref: string; count: number }[] = [];
+  const plan = async (): Promise<MadePlan> => {
+    const whole = segments.length * SEGMENT_DATUMS_MAX >= open.length;
+    const made: JobPlan = {
+      ...head,
+      segments: [...segments],
+      tasks: tasks
+        .filter(({ segment }) => segment < segments.length)
+        .map((task) => [task.segment, task.from, task.to] as const),
+      ...(whole ? {} : { partial: slots }),
+    };
+    const how = quick ? ('changes' as const) : ('all' as const);
+    const ref = await deps.storage.putJson(made, wait);
+    return { ref, plan: made, ...(found.list ? { list: found.list } : {}), how };
+  };
+  const early = before === undefined && open.length > EARLY_FROM ? EARLY_SEGMENTS : 0;
+  for await (const written of writeSegments(deps, input, found, wait)) {
+    segments.push(...written);
+    if (early > 0 && segments.length === early) yield await plan();
+  }
+  const last = await plan();
+  invariant(!before || startsWith(last.plan, before), 'a plan only grows', { job: input.job.id });
+  yield last;
+}
+
+/** Datums from which on the first ones run while the others are still written down. */
+const EARLY_FROM = 20_000;
+const EARLY_SEGMENTS = 4;
+
+function startsWith(plan: JobPlan, before: JobPlan): boolean {
+  return (
+    before.segments.every(({ ref }, i) => plan.segments[i]?.ref === ref) &&
+    before.tasks.every((task, i) => String(plan.tasks[i]) === String(task))
+  );
+}
+
+function segmentSizes(datums: number): number[] {
+  const count = Math.ceil(datums / SEGMENT_DATUMS_MAX);
+  return Array.from({ length: count }, (_, i) =>
+    Math.min(SEGMENT_DATUMS_MAX, datums - i * SEGMENT_DATUMS_MAX),
+  );
 }
 
 /** Manifests that may be reused from, newest first; none when the spec wants every datum run. */
@@ -105,21 +159,43 @@ async function planAll(
   wait: Wait,
 ): Promise<Found> {
   const list = await enumerate(input.info.input, input.source, wait);
-  const entries = await entriesOf(list, wait);
-  const known =
-    input.info.reprocessSpec === 'every_job'
-      ? { open: entries, carried: await deps.maps.build([], wait) }
-      : await carryOver(deps, headers, entries, wait);
+  const known = await openOf(deps, input, headers, list, wait);
   const planned = await plannedInput(input, wait);
   return {
     ...known,
-    open: known.open.sort((a, b) => a.index - b.index),
     total: list.length,
     datumOf: (entry) => list.at(entry.index),
     list,
     ...(planned ? { input: planned } : {}),
   };
 }
+
+async function openOf(
+  deps: PlanDeps,
+  input: PlanInput,
+  headers: readonly { ref: string; header: ManifestHeader }[],
+  list: DatumList,
+  wait: Wait,
+): Promise<Pick<Found, 'open' | 'carried' | 'base'>> {
+  const fresh = input.info.reprocessSpec === 'every_job' || headers.length === 0;
+  if (fresh && !mayRepeat(input.info.input)) {
+    // All of them run and none has a twin: nothing has to be known about them before their turn.
+    const carried = await deps.maps.build([], wait);
+    return { open: { length: list.length, at: (index) => lazyEntry(list, index) }, carried };
+  }
+  const entries = await entriesOf(list, wait);
+  const known = fresh
+    ? { open: entries, carried: await deps.maps.build([], wait) }
+    : await carryOver(deps, headers, entries, wait);
+  return { ...known, open: listed(known.open.sort((a, b) => a.index - b.index)) };
+}
+
+/** An entry without its key, which only joins need. */
+function lazyEntry(list: DatumList, index: number): Entry {
+  return { key: NO_KEY, id: datumId(list.at(index)), index, twin: 0 };
+}
+
+const NO_KEY = Buffer.alloc(0);
 
 /** Every datum's key and id, sorted by key. */
 export async function entriesOf(list: DatumList, wait: Wait): Promise<Entry[]> {
@@ -141,7 +217,7 @@ async function carryOver(
   headers: readonly { ref: string; header: ManifestHeader }[],
   entries: Entry[],
   wait: Wait,
-): Promise<Pick<Found, 'open' | 'carried' | 'base'>> {
+): Promise<Pick<Found, 'carried' | 'base'> & { open: Entry[] }> {
   const base = headers.find(({ header }) => header.output !== undefined);
   const joined = base
     ? await joinSorted(entries, deps.maps.scan(base.header.map, wait), wait)
@@ -156,26 +232,32 @@ async function carryOver(
   return { open, carried, ...(base ? { base: base.ref } : {}) };
 }
 
-async function writeSegments(
+/** Stores the segments, some at a time, in order. */
+async function* writeSegments(
   deps: PlanDeps,
   input: PlanInput,
   { open, datumOf }: Pick<Found, 'open' | 'datumOf'>,
   wait: Wait,
-): Promise<{ ref: string; count: number }[]> {
-  const segments: { ref: string; count: number }[] = [];
+): AsyncGenerator<{ ref: string; count: number }[]> {
   for (let start = 0; start < open.length; start += SEGMENT_DATUMS_MAX * SEGMENTS_IN_FLIGHT) {
-    const batch: WorkDatum[][] = [];
+    const batch: Promise<{ ref: string; count: number }>[] = [];
     for (let i = 0; i < SEGMENTS_IN_FLIGHT; i += 1) {
       const from = start + i * SEGMENT_DATUMS_MAX;
-      const part = open.slice(from, from + SEGMENT_DATUMS_MAX);
-      if (part.length === 0) break;
-      batch.push(part.map((entry) => workDatum(entry, datumOf(entry), input)));
+      const to = Math.min(open.length, from + SEGMENT_DATUMS_MAX);
+      if (to <= from) break;
+      const datums: WorkDatum[] = [];
+      for (let index = from; index < to; index += 1) {
+        const entry = open.at(index);
+        datums.push(workDatum(entry, datumOf(entry), input));
+      }
+      const count = datums.length;
+      const stored = deps.storage.putJson(datums, wait).then((ref) => ({ ref, count }));
+      stored.catch(() => undefined); // Looked at below.
+      batch.push(stored);
       await setImmediate();
     }
-    const refs = await Promise.all(batch.map((datums) => deps.storage.putJson(datums, wait)));
-    refs.forEach((ref, i) => segments.push({ ref, count: batch[i]?.length ?? 0 }));
+    yield await Promise.all(batch);
   }
-  return segments;
 }
 
 function workDatum(entry: Entry, datum: Datum, input: PlanInput): WorkDatum {
