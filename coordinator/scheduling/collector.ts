@@ -26,6 +26,8 @@ import type { MasterLog } from './master-log.js';
 import type { JobPlan, ResultsIndex } from './model.js';
 import { loadResults } from './results.js';
 import { SegmentReader } from './manifest.js';
+import { whyNowhere } from './placement.js';
+import { Unrunnable } from './job-watch.js';
 import { hostCount, slotsWanted } from './shares.js';
 import { Suspects } from './suspects.js';
 import { Wakeup } from './wakeup.js';
@@ -59,7 +61,8 @@ export class Collector {
   #fresh: TaskResult[] = [];
   #savedAtMs = 0;
   #shownDone = 0;
-  #starved = false;
+  /** Why nothing runs, as the job says it. */
+  #starved = '';
   /** Slots added while lost tasks still count as in flight. */
   #widened: { readonly atMs: number; readonly slots: number }[] = [];
   /** Order of publication, as far as this owner knows. */
@@ -185,6 +188,7 @@ export class Collector {
     )) {
       this.#sequence = sequence;
       if (!this.board.add(result)) continue;
+      if (result.unrunnable !== undefined) throw new Unrunnable(result.unrunnable);
       this.#fresh.push(result);
       if (this.board.complete) return;
       const look = this.#fresh.length >= CHECKPOINT_RESULTS || this.#suspects.withheld.size > 0;
@@ -223,7 +227,10 @@ export class Collector {
 
   /** A job that nobody works on says so. */
   async #sayWhy(wait: Wait): Promise<void> {
-    const starved = ![...this.deps.views.workers.values()].some((worker) => !worker.draining);
+    const offers = this.deps.views.offers();
+    const starved = offers.every((worker) => worker.draining)
+      ? NO_WORKERS
+      : (whyNowhere(this.input.record.needs, offers) ?? '');
     if (starved === this.#starved) return;
     const { job, fence } = this.input;
     await fenced(
@@ -233,7 +240,7 @@ export class Collector {
         setJobStateIn(
           t,
           { pipeline: job.pipeline, job: job.id },
-          { state: 'RUNNING', reason: starved ? NO_WORKERS : '', nowMs: 0 },
+          { state: 'RUNNING', reason: starved, nowMs: 0 },
         ),
       { ...wait, label: 'reason' },
     );

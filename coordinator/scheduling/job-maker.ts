@@ -133,4 +133,33 @@ export class JobMaker {
       { ...wait, label: 'stale commit' },
     );
   }
+
+  /** Closes every open output commit of a pipeline that has failed; jobs on them are killed. */
+  async closeAll(reason: string, wait: Wait): Promise<void> {
+    const open = [...this.deps.views.open.entries()]
+      .filter(([key]) => key.startsWith(`open/${this.#pipeline}/`))
+      .map(([, one]) => one)
+      .filter((one) => one.provenance.some(({ repo }) => repo === SPEC_REPO));
+    const { meta, versioning, clock } = this.deps;
+    for (const commit of open) {
+      await fenced(
+        meta,
+        this.fence,
+        async (t) => {
+          const record = await t.getJson<PipelineRecord>(pipelineKey(this.#pipeline));
+          if (record?.state !== 'FAILURE' || !(await t.getJson(openKey(commit)))) return;
+          const pointer = await t.getJson<JobPointer>(jobByCommitKey(commit.repo, commit.id));
+          const key = pointer && jobKey(pointer.pipeline, pointer.job);
+          const job = key === undefined ? undefined : await t.getJson<JobRecord>(key);
+          if (pointer && job && !job.finishedMs) {
+            await setJobStateIn(t, pointer, { state: 'KILLED', reason, nowMs: clock.wallMs() });
+          }
+          await versioning.finishOutputIn(t, commit, {});
+          const output = { outputRepo: commit.repo, outputCommit: commit.id };
+          await finishStatsIn(this.deps, t, output, undefined);
+        },
+        { ...wait, label: 'commit of a failed pipeline' },
+      );
+    }
+  }
 }

@@ -10,14 +10,22 @@ import { addAbortListener, childController } from '../../core/signals.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import { decodeNode, encodeNode } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
-import { patchJobIn, setJobStateIn, type JobPatch, type JobRecord } from '../pipelines/model.js';
+import {
+  patchJobIn,
+  pipelineKey,
+  setJobStateIn,
+  setPipelineStateIn,
+  type JobPatch,
+  type JobRecord,
+  type PipelineRecord,
+} from '../pipelines/model.js';
 import { Collector } from './collector.js';
 import { fenced, type OwnerDeps } from './deps.js';
 import { enumerate, type DatumList } from './enumerate.js';
 import { failedInputs, failureReason } from './failure.js';
 import { durationMs } from './job-spec.js';
 import type { RunInput } from './kinds.js';
-import { JobEnded, JobFailed, JobWatch } from './job-watch.js';
+import { JobEnded, JobFailed, JobWatch, Unrunnable } from './job-watch.js';
 import { buildManifest } from './manifest.js';
 import { MasterLog } from './master-log.js';
 import { mergeDeps } from './merge-deps.js';
@@ -111,6 +119,7 @@ export class JobRun {
       const failed = error instanceof JobFailed;
       const ended =
         endedBy(error, scope.signal) ?? (failed ? undefined : await this.#movedOn(error, wait));
+      if (error instanceof Unrunnable) await this.#pipelineFailed(error.message, wait);
       if (ended) await this.#killed(ended, wait);
       // Comes from the data or the spec: trying again gives the same.
       else if (failed || codeOf(error) === 'INVALID_INPUT')
@@ -339,6 +348,21 @@ export class JobRun {
       await this.#killed(ended, wait);
     }
     if (collector) await this.deps.queue.publishCancel(this.#job.id);
+  }
+
+  /** The pipeline stays in FAILURE until it is updated; unless that has happened already. */
+  async #pipelineFailed(reason: string, wait: Wait): Promise<void> {
+    const { pipeline, specCommit } = this.#job;
+    await fenced(
+      this.deps.meta,
+      this.input.fence,
+      async (t) => {
+        const now = await t.getJson<PipelineRecord>(pipelineKey(pipeline));
+        if (now?.specCommit !== specCommit || now.stopped) return;
+        await setPipelineStateIn(t, pipeline, { state: 'FAILURE', reason });
+      },
+      { ...wait, label: 'failure of the pipeline' },
+    );
   }
 
   async #killed(ended: JobEnded, wait: Wait): Promise<void> {

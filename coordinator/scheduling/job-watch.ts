@@ -23,6 +23,13 @@ export class JobFailed extends Error {
   }
 }
 
+/** No job of the pipeline can succeed as long as its spec is what it is. */
+export class Unrunnable extends JobFailed {
+  constructor(reason: string) {
+    super(reason, undefined);
+  }
+}
+
 export class JobWatch implements Disposable {
   readonly #controller = new AbortController();
   readonly #stop: () => void;

@@ -22,6 +22,7 @@ import { endLive } from './live/placement.js';
 import { JobMaker } from './job-maker.js';
 import { JobRun } from './job-run.js';
 import { impossible, kindOf, makeDuty, type Duty } from './kinds.js';
+import { whyNowhere } from './placement.js';
 import { Runs } from './runs.js';
 import { closeOrphanedStats } from './stats-orphans.js';
 import { supervised } from './supervised.js';
@@ -116,6 +117,8 @@ export class PipelineLoop {
       await this.#endDuty('the failure of the pipeline');
       await endLive(this.deps, this.fence, wait);
       this.#rest('failed', record.reason);
+      // What is downstream fails in its turn, instead of waiting for ever.
+      await this.#maker.closeAll(record.reason, wait);
       return 'rest';
     }
     const spec = { pipeline: record.name, specCommit: record.specCommit };
@@ -163,7 +166,7 @@ export class PipelineLoop {
       case 'stale':
         return (await this.#maker.closeStale(next.commit, wait)) ? 'again' : 'rest';
       case 'ready': {
-        await this.#show(record, 'RUNNING', wait);
+        await this.#showRunning(record, wait);
         // Workers begin to pull as soon as they see the job: the consumer has to be there by then.
         if (kindOf(info) === 'batch') await ensureConsumer(this.deps, record, wait);
         const job = await this.#maker.create(next.commit, wait);
@@ -229,8 +232,10 @@ export class PipelineLoop {
       ...this.#runs.list(),
       ...(this.#duty ? [this.#duty.duty] : []),
     ];
-    const trouble = runs.map((run) => run.trouble ?? '').find((reason) => reason !== '') ?? '';
-    await this.#show(record, trouble === '' ? 'RUNNING' : 'CRASHING', wait, trouble);
+    const trouble =
+      runs.map((run) => run.trouble ?? '').find((reason) => reason !== '') ??
+      whyNowhere(record.needs, this.deps.views.offers());
+    await this.#show(record, trouble === undefined ? 'RUNNING' : 'CRASHING', wait, trouble);
   }
 
   /** Writes the pipeline's state when it differs. FAILURE is left only by an update. */

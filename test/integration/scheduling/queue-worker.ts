@@ -42,12 +42,16 @@ export type Code = (input: CodeInput) => Promise<Record<string, string>> | Recor
 
 export class RecoveredError extends Error {}
 
+/** No datum of the pipeline can run anywhere. */
+export class UnrunnableError extends Error {}
+
 export interface QueueWorkerOptions {
   readonly id: string;
   readonly slots: number;
   readonly nats: string;
   readonly storage: Storage;
   readonly code: Code;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 const deflate = promisify(deflateRaw);
@@ -65,6 +69,7 @@ export class QueueWorker implements AsyncDisposable {
   readonly #jobs = new Set<string>();
   readonly #running = new Map<string, TaskMessage>();
   readonly ran: string[] = [];
+  #unrunnable: string | undefined;
   #work: Promise<unknown>[] = [];
 
   private constructor(
@@ -131,7 +136,7 @@ export class QueueWorker implements AsyncDisposable {
         limits: '',
         engine: '',
         diskBytes: 0,
-        labels: {},
+        labels: { ...this.options.labels },
         isolation: 'plain',
         version: '0',
       },
@@ -214,7 +219,9 @@ export class QueueWorker implements AsyncDisposable {
     const log = await storage.putObject('blob', await deflate(text), wait);
     const count = (state: string): number => datums.filter((d) => d.state === state).length;
     const failure = datums.find((d) => d.state === 'failed');
+    const unrunnable = this.#unrunnable;
     const result: TaskResult = {
+      ...(unrunnable === undefined ? {} : { unrunnable }),
       pipeline: task.pipeline,
       job: task.job,
       task: task.task,
@@ -265,6 +272,7 @@ export class QueueWorker implements AsyncDisposable {
       return { ...base, state: 'success', outputs: outputs.length };
     } catch (error) {
       this.#stop.signal.throwIfAborted();
+      if (error instanceof UnrunnableError) this.#unrunnable = error.message;
       if (error instanceof RecoveredError) return { ...base, state: 'recovered', outputs: 0 };
       return { ...base, state: 'failed', outputs: 0, reason: (error as Error).message };
     }

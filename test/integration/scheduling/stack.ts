@@ -44,10 +44,17 @@ export interface CoordinatorOptions {
   readonly beside?: (pipelines: Pipelines) => readonly Beside[];
 }
 
+export interface WorkerOptions {
+  readonly slots: number;
+  readonly code: Code;
+  readonly id?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
 export interface SchedulingStack extends AsyncDisposable {
   readonly base: VersioningStack;
   coordinator(o?: CoordinatorOptions): Promise<Coordinator>;
-  worker(at: Coordinator, o: { slots: number; code: Code; id?: string }): Promise<QueueWorker>;
+  worker(at: Coordinator, o: WorkerOptions): Promise<QueueWorker>;
 }
 
 let names = 0;
@@ -91,8 +98,8 @@ export async function openSchedulingStack(
       stack.defer(close);
       return { scheduler, pipelines, queue, [Symbol.asyncDispose]: close };
     },
-    async worker(at, { slots, code, id = `worker${(names += 1)}` }) {
-      const options = { id, slots, nats: nats.url, storage, code };
+    async worker(at, { id = `worker${(names += 1)}`, ...more }) {
+      const options = { ...more, id, nats: nats.url, storage };
       return stack.use(await QueueWorker.start(options, at.scheduler));
     },
     [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
