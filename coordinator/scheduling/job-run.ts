@@ -119,12 +119,13 @@ export class JobRun {
       const failed = error instanceof JobFailed;
       const ended =
         endedBy(error, scope.signal) ?? (failed ? undefined : await this.#movedOn(error, wait));
-      if (error instanceof Unrunnable) await this.#pipelineFailed(error.message, wait);
       if (ended) await this.#killed(ended, wait);
       // Comes from the data or the spec: trying again gives the same.
       else if (failed || codeOf(error) === 'INVALID_INPUT')
         await this.#failed(messageOf(error), wait);
       else throw await this.#delayed(error, wait);
+      // After the job, which the failure of the pipeline would kill.
+      if (error instanceof Unrunnable) await this.#pipelineFailed(error.message, wait);
     } finally {
       unhook();
       this.#phase = 'ended';
