@@ -22,6 +22,10 @@ export interface CoordinatorConfig {
   /** host:port of the S3 gateway and of the HTTP API; absent = off, port 0 = any free one. */
   readonly s3Listen: string | undefined;
   readonly httpListen: string | undefined;
+  /** host:port that git servers tell of pushes. */
+  readonly webhookListen: string | undefined;
+  /** Seconds between two looks at a git input; 0 = only webhooks. */
+  readonly gitPollSeconds: number;
   /** Settings among these two whose port, when it is taken, gives way to a free one. */
   readonly giveWay: readonly string[];
   /** The port in use is written here once the server answers (JSON). */
@@ -36,6 +40,8 @@ export interface CoordinatorConfig {
 
 export interface CoordinatorSecrets {
   readonly s3: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
+  /** What git servers sign their webhooks with; none: anybody may tell of a push. */
+  readonly webhook: string | undefined;
 }
 
 const KEYS = new Set([
@@ -50,6 +56,8 @@ const KEYS = new Set([
   'logPretty',
   's3Listen',
   'httpListen',
+  'webhookListen',
+  'gitPollSeconds',
   'giveWay',
   'readyFile',
   'localSources',
@@ -106,6 +114,8 @@ export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
     logPretty: settings['logPretty'] === true,
     s3Listen: address('s3Listen'),
     httpListen: address('httpListen'),
+    webhookListen: address('webhookListen'),
+    gitPollSeconds: secondsOf(settings['gitPollSeconds'], file),
     giveWay: giveWayOf(settings['giveWay'], file),
     readyFile: optional('readyFile'),
     localSources: optional('localSources'),
@@ -114,7 +124,15 @@ export function parseConfig(raw: unknown, file: string): CoordinatorConfig {
   });
 }
 
-const SIDE_DOORS = ['s3Listen', 'httpListen'];
+const GIT_POLL_SECONDS = 60;
+
+function secondsOf(value: unknown, file: string): number {
+  if (value === undefined) return GIT_POLL_SECONDS;
+  if (typeof value === 'number' && value >= 0 && value <= 86_400) return value;
+  throw invalidInput(`${file}: setting "gitPollSeconds" must be a number from 0 to 86400`);
+}
+
+const SIDE_DOORS = ['s3Listen', 'httpListen', 'webhookListen'];
 
 function giveWayOf(value: unknown, file: string): readonly string[] {
   if (value === undefined) return [];
@@ -124,7 +142,7 @@ function giveWayOf(value: unknown, file: string): readonly string[] {
   throw invalidInput(`${file}: setting "giveWay" must be a list of ${SIDE_DOORS.join(', ')}`);
 }
 
-/** Credentials of the object store, from the variables every S3 tool uses. */
+/** Credentials of the object store, from the variables every S3 tool uses, and of webhooks. */
 export function loadSecrets(env: NodeJS.ProcessEnv): CoordinatorSecrets {
   const accessKeyId = env['AWS_ACCESS_KEY_ID'];
   const secretAccessKey = env['AWS_SECRET_ACCESS_KEY'];
@@ -133,5 +151,6 @@ export function loadSecrets(env: NodeJS.ProcessEnv): CoordinatorSecrets {
   }
   return {
     s3: accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey } : undefined,
+    webhook: env['TUSK_WEBHOOK_SECRET'] || undefined,
   };
 }

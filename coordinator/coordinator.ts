@@ -28,6 +28,7 @@ import type { Wait } from '../storage/types.js';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.js';
 import { ticking } from './cron/index.js';
 import { egressWanted, runEgress } from './egress/index.js';
+import { polling, webhookApi } from './git/index.js';
 import { handOutSecrets, openBox, Secrets } from './secrets/index.js';
 import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
@@ -102,6 +103,8 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     const pipelines = stack.use(
       await openPipelines({ meta, storage, versioning, clock, log }, wait),
     );
+    // Why sources of pipelines can not be read, as long as that is so.
+    const troubles = new Map<string, string>();
     const secretStore = new Secrets({ meta, box: openBox(config.secretsKeyFile), clock });
     const scheduling = stack.use(
       await openScheduler(
@@ -110,12 +113,22 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           loadSpec: pipelines.loadSpec,
           replica: replicaName(config),
           workerConfig: workerConfig(clusterId, config, secrets),
+          troubleOf: async (record, info, inner) =>
+            troubles.get(record.name) ?? (await secretStore.trouble(info, inner)),
           egress: {
             wanted: egressWanted,
             run: (out, inner) =>
               runEgress({ meta, storage, clock, localTargets: config.localTargets }, out, inner),
           },
-          beside: [ticking({ storage, versioning, clock, log, loadSpec: pipelines.loadSpec })],
+          beside: [
+            ticking({ storage, versioning, clock, log, loadSpec: pipelines.loadSpec }),
+            polling({
+              ...{ meta, storage, versioning, clock, log, troubles },
+              loadSpec: pipelines.loadSpec,
+              localSources: config.localSources,
+              pollMs: config.gitPollSeconds * 1000,
+            }),
+          ],
         },
         wait,
       ),
@@ -168,11 +181,15 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
         { listen: config.listen, log, clock },
       ),
     );
+    const webhook = webhookApi({
+      ...{ meta, storage, versioning, loadSpec: pipelines.loadSpec },
+      webhookSecret: secrets.webhook,
+    });
     const gateways = stack.use(
-      await openGateways({ meta, storage, versioning, clock, log }, config),
+      await openGateways({ meta, storage, versioning, clock, log, webhook }, config),
     );
-    const { s3Port, httpPort } = gateways;
-    announce(config, { port: server.port, s3Port, httpPort });
+    const { s3Port, httpPort, webhookPort } = gateways;
+    announce(config, { port: server.port, s3Port, httpPort, webhookPort });
     const owned = stack.move();
     return {
       port: server.port,
@@ -226,7 +243,12 @@ function workerConfig(
 /** Tells whoever started us where we serve; complete or absent, never half written. */
 function announce(
   config: CoordinatorConfig,
-  ports: { readonly port: number; readonly s3Port?: number; readonly httpPort?: number },
+  ports: {
+    readonly port: number;
+    readonly s3Port?: number;
+    readonly httpPort?: number;
+    readonly webhookPort?: number;
+  },
 ): void {
   if (config.readyFile === undefined) return;
   const host = config.listen.slice(0, config.listen.lastIndexOf(':'));

@@ -19,6 +19,22 @@ export interface WorkTransform {
   readonly workingDir: string;
   /** The process stays alive and gets one datum after the other. */
   readonly warm?: boolean;
+  /** Names only; workers ask a coordinator for the values. */
+  readonly secrets?: readonly WorkSecret[];
+}
+
+/** Empty texts = not given. */
+export interface WorkSecret {
+  readonly name: string;
+  readonly mountPath: string;
+  readonly envVar: string;
+  readonly key: string;
+}
+
+/** What a git input is a clone of. */
+export interface WorkGit {
+  readonly url: string;
+  readonly branch: string;
 }
 
 /** One per job, immutable, JSON in a blob object. */
@@ -36,6 +52,8 @@ export interface JobSpec {
   readonly outputCommit: string;
   readonly specCommit: string;
   readonly datumTries: number;
+  /** Git inputs by name; their datum's file is the push that names the commit. */
+  readonly git?: Readonly<Record<string, WorkGit>>;
   /** 0 = none. */
   readonly datumTimeoutMs: number;
   /** Limits of one datum; absent = none. */

@@ -19,6 +19,7 @@ import {
   type EnvironmentExtras,
   type WorkerIdentity,
 } from './environment.js';
+import type { GitClones } from './git-clone.js';
 import type { RunImage } from './images.js';
 import { LazyFeed } from './lazy-feed.js';
 import type { InputTrees } from './ports.js';
@@ -41,6 +42,7 @@ export interface DatumDeps {
   readonly read: (content: FileContent, wait: Wait) => AsyncIterable<Buffer>;
   readonly trees: InputTrees;
   readonly identity: WorkerIdentity;
+  readonly clones: Pick<GitClones, 'place'>;
 }
 
 export interface DatumContext extends Wait {
@@ -165,6 +167,7 @@ class DatumRun {
     const bytes = await this.#patiently('download', async () => {
       try {
         const bytes = await inputs.place(this.at, slot.files);
+        await this.#clone();
         await slot.files.settle();
         const pipes = inputs.lazy.map(({ target }) => target);
         if (pipes.length > 0) await this.deps.spawner.makePipes(pipes);
@@ -178,6 +181,17 @@ class DatumRun {
     this.#stats.downloadMs += ms;
     this.#stats.downloadBytes += bytes;
     log.say(`finished downloading data after ${durationText(ms)}`);
+  }
+
+  /** Clones take the place of the pushes that name them. */
+  async #clone(): Promise<void> {
+    const { spec, slot, log, signal } = this.context;
+    for (const name of new Set(this.datum.inputs.map((input) => input.name))) {
+      const git = spec.git?.[name];
+      if (!git) continue;
+      log.say(`cloning ${git.url}`);
+      await this.deps.clones.place(git, slot.files.takeTree(name), { signal });
+    }
   }
 
   /** Runs the command; answers the sandbox's root. */

@@ -1,5 +1,6 @@
 /** The environment of user code (docs/worker.md has the table). */
 import type { JobSpec, WorkDatum } from '../queue/messages.js';
+import { GIT_ENVIRONMENT } from './git-clone.js';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -18,6 +19,8 @@ export interface EnvironmentExtras {
   readonly home?: string;
   /** Variables about GPUs. */
   readonly gpu?: Readonly<Record<string, string>>;
+  /** Variables that hold secrets. */
+  readonly secrets?: Readonly<Record<string, string>>;
 }
 
 /** Variables of one datum; a later entry of the same name wins. */
@@ -34,12 +37,14 @@ export function datumEnvironment(
 export function pipelineEnvironment(
   spec: JobSpec,
   identity: WorkerIdentity,
-  { image, home, gpu }: EnvironmentExtras = {},
+  { image, home, gpu, secrets }: EnvironmentExtras = {},
 ): Record<string, string> {
   const env: Record<string, string> = {
     ...(image ? { PATH: DEFAULT_PATH, ...image } : identity.inherited),
     HOME: home ?? '/tmp',
     PPS_PIPELINE_NAME: spec.pipeline,
+    ...(spec.git ? GIT_ENVIRONMENT : {}),
+    ...secrets,
   };
   for (const [name, value] of Object.entries(spec.transform.env)) env[name] = expand(value, env);
   return Object.assign(env, gpu, {
@@ -56,7 +61,8 @@ export function pipelineEnvironment(
 export function ownEnvironment(spec: JobSpec, datum: WorkDatum): Record<string, string> {
   const env: Record<string, string> = {};
   for (const input of datum.inputs) {
-    env[input.name] = `/pfs/${input.name}${input.path === '/' ? '' : input.path}`;
+    const whole = input.path === '/' || spec.git?.[input.name] !== undefined;
+    env[input.name] = `/pfs/${input.name}${whole ? '' : input.path}`;
     env[`${input.name}_COMMIT`] = input.commit;
   }
   env.PACH_JOB_ID = spec.job;

@@ -4,7 +4,7 @@
  */
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { quote } from './shell.js';
-import type { SlotPlace } from './spawner-protocol.js';
+import type { Mount, SlotPlace } from './spawner-protocol.js';
 
 /** Directories that belong to one run and are emptied after it. */
 export const PRIVATE_DIRS = ['/tmp', '/var/tmp', '/dev/shm'] as const;
@@ -45,7 +45,8 @@ export interface SandboxOptions {
 /** bwrap cannot create /pfs below a read-only root, so the root is put together from its parts. */
 export function bwrapLine(options: SandboxOptions): SandboxLine {
   const { rootfs, root } = options;
-  const args = rootfs === undefined ? ['--tmpfs', '/', ...hostRoot()] : imageRoot(options);
+  const args =
+    rootfs === undefined ? ['--tmpfs', '/', ...hostRoot(options.mounts ?? [])] : imageRoot(options);
   args.push('--proc', '/proc', '--dev', '/dev');
   for (const device of options.devices ?? []) args.push('--dev-bind-try', device, device);
   args.push('--perms', '1777', '--tmpfs', '/tmp');
@@ -104,11 +105,7 @@ export function unshareLine(options: SandboxOptions): SandboxLine {
     `mount --bind ${dir}/pfs /pfs`,
     'mount -o remount,bind,ro /pfs',
     ...(options.pipe ? [] : [`mount --bind ${dir}/out /pfs/out`]),
-    ...(options.mounts ?? []).flatMap(([from, to]) => [
-      `mkdir -p ${quote(to)} 2>/dev/null || [ -d ${quote(to)} ]`,
-      `mount --bind ${quote(from)} ${quote(to)}`,
-      `mount -o remount,bind,ro ${quote(to)}`,
-    ]),
+    ...(options.mounts ?? []).flatMap(([from, to]) => unshareMount(from, to)),
     ...PRIVATE_DIRS.map((path) => `mount -t tmpfs -o mode=1777 tusk ${path}`),
     'cd /',
     'set +e',
@@ -123,17 +120,41 @@ export function unshareLine(options: SandboxOptions): SandboxLine {
   return { program: 'unshare', args: [...args, '--', '/bin/sh', '-c', script] };
 }
 
+/** Without bwrap a mount point has to be there, or be makeable by this worker's user. */
+function unshareMount(from: string, to: string): string[] {
+  const missing = `no directory ${to} to mount at: make it, or install bubblewrap`;
+  return [
+    `mkdir -p ${quote(to)} 2>/dev/null || [ -d ${quote(to)} ] || { echo ${quote(missing)} >&2; exit 1; }`,
+    `mount --bind ${quote(from)} ${quote(to)}`,
+    `mount -o remount,bind,ro ${quote(to)}`,
+  ];
+}
+
 /** Mounts for every top-level directory of the host, links kept as links. */
-function hostRoot(): string[] {
+function hostRoot(mounts: readonly Mount[]): string[] {
   const args: string[] = [];
   for (const name of readdirSync('/')) {
     if (['proc', 'dev', 'tmp', 'pfs', 'lost+found'].includes(name)) continue;
-    const path = `/${name}`;
-    const stat = lstatSync(path);
-    if (stat.isSymbolicLink()) args.push('--symlink', readlinkSync(path), path);
-    else if (stat.isDirectory()) args.push('--ro-bind-try', path, path);
+    args.push(...shown(`/${name}`, mounts));
   }
   return args;
+}
+
+/**
+ * A path of the host, read-only. A directory in which a mount point has to be made is put together
+ * from what is in it, because nothing can be made below a read-only one.
+ */
+function shown(path: string, mounts: readonly Mount[]): string[] {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) return [];
+  if (stat.isSymbolicLink()) return ['--symlink', readlinkSync(path), path];
+  const opened = mounts.some(([, to]) => to.startsWith(`${path}/`) && !isDirectory(to));
+  if (opened && stat.isDirectory()) {
+    const inner = readdirSync(path).flatMap((name) => shown(`${path}/${name}`, mounts));
+    return ['--dir', path, ...inner];
+  }
+  const bound = stat.isDirectory() || (stat.isFile() && path.lastIndexOf('/') > 0);
+  return bound ? ['--ro-bind-try', path, path] : [];
 }
 
 function isDirectory(path: string): boolean {

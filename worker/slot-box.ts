@@ -1,7 +1,7 @@
 /** Gives a slot the sandbox that a task needs, and leaves it alone when it has it already. */
 import type { Slot } from './datum.js';
 import type { SpawnerClient } from './spawner-client.js';
-import type { CgroupHome, Isolation, Limits, SlotPlace } from './spawner-protocol.js';
+import type { CgroupHome, Isolation, Limits, Mount, SlotPlace } from './spawner-protocol.js';
 
 export interface BoxWishes {
   readonly rootfs?: string;
@@ -9,6 +9,7 @@ export interface BoxWishes {
   /** User code uses GPUs. */
   readonly gpu?: boolean;
   readonly warm?: boolean;
+  readonly mounts?: readonly Mount[];
 }
 
 export interface SlotBoxDeps {
@@ -26,7 +27,7 @@ export class SlotBoxes {
   /** Makes the slot's sandbox as wished; the slot must be free. */
   prepare(slot: Pick<Slot, 'index' | 'files'>, wishes: BoxWishes = {}): void {
     const { spawner, isolation, cgroups, gpuDevices } = this.deps;
-    const { rootfs, limits, gpu, warm } = wishes;
+    const { rootfs, limits, gpu, warm, mounts = [] } = wishes;
     const limited = limits && Object.values(limits).some((one) => one !== undefined);
     const place: SlotPlace = {
       slot: slot.index,
@@ -36,6 +37,7 @@ export class SlotBoxes {
       ...(limited ? { limits, ...(cgroups ? { cgroups } : {}) } : {}),
       ...(gpu && gpuDevices.length > 0 ? { devices: gpuDevices } : {}),
       ...(warm ? { warm } : {}),
+      ...(mounts.length > 0 ? { mounts } : {}),
     };
     const key = JSON.stringify(place);
     if (this.#now.get(slot.index) === key) return;

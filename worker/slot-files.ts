@@ -28,6 +28,8 @@ export class SlotFiles {
   #files: string[] = [];
   /** Made for this datum, parents first. */
   #dirs: string[] = [];
+  /** Filled by others. */
+  #trees: string[] = [];
   /** Empty ones of the datum before, parents first. */
   #kept = new Set<string>();
   readonly #known = new Set<string>();
@@ -82,6 +84,18 @@ export class SlotFiles {
     return full;
   }
 
+  /**
+   * Hands a directory below /pfs over to somebody who fills it as he likes; it goes with the datum.
+   * Answers its full path.
+   */
+  takeTree(path: string): string {
+    const below = (one: string): boolean => one === path || one.startsWith(`${path}/`);
+    this.#dirs = this.#dirs.filter((dir) => !below(dir));
+    for (const dir of this.#kept) if (below(dir)) this.#kept.delete(dir);
+    this.#trees.push(path);
+    return `${this.pfs}/${path}`;
+  }
+
   /** Call when all inputs are there: what is left of the datum before goes away. */
   async settle(): Promise<void> {
     await this.#removeKept();
@@ -93,6 +107,8 @@ export class SlotFiles {
       tryTo(() => unlinkSync(file));
       if (this.#turnEnds()) await nextTurn();
     }
+    for (const path of this.#trees) remove(`${this.pfs}/${path}`);
+    this.#trees = [];
     const had = this.#files.length + this.#dirs.length > 0;
     for (const dir of this.#dirs) this.#kept.add(dir);
     this.#files = [];

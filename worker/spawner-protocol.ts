@@ -24,8 +24,10 @@ export interface SlotPlace {
   /** /pfs/out is a named pipe that lies in `pfs/out`, not the directory `out/`. */
   readonly pipe?: boolean;
   /** More of the host to show inside, read-only: outside path, inside path; parents first. */
-  readonly mounts?: readonly (readonly [from: string, to: string])[];
+  readonly mounts?: readonly Mount[];
 }
+
+export type Mount = readonly [from: string, to: string];
 
 /** What a datum may use; absent = as much as there is. */
 export interface Limits {

@@ -27,6 +27,7 @@ import type { SlotBoxes } from './slot-box.js';
 import { TaskInputs } from './task-inputs.js';
 import { TaskLog, type LiveBudget } from './task-log.js';
 import { TaskStats } from './task-stats.js';
+import { SecretRefused, type WorkerSecrets } from './secrets.js';
 import { findUser, homeOf } from './users.js';
 import type { Limits, RunCommand } from './spawner-protocol.js';
 
@@ -37,6 +38,7 @@ export interface TaskDeps extends Omit<DatumDeps, 'read'> {
   readonly cache: InputCache;
   readonly images: Pick<Images, 'resolve'>;
   readonly boxes: SlotBoxes;
+  readonly secrets: Pick<WorkerSecrets, 'of'>;
   /** All GPUs of this worker. */
   readonly gpus: readonly string[];
   readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog'>;
@@ -134,6 +136,7 @@ class TaskRun {
     const { spec, deps, options } = this;
     try {
       const image = await deps.images.resolve(spec.transform.image, options);
+      const secrets = await deps.secrets.of(spec, options);
       const { rootfs } = image;
       const passwd = rootfs === undefined ? undefined : `${rootfs}/etc/passwd`;
       const found = findUser(spec.transform.user || image.user, { uid: deps.uid, passwd });
@@ -144,13 +147,15 @@ class TaskRun {
         limits: limitsOf(spec),
         gpu: (spec.gpus ?? 0) > 0,
         warm: spec.transform.warm === true,
+        mounts: secrets.mounts,
       });
       const gpu = gpuEnvironment(options.gpus ?? [], deps.gpus);
       const root = passwd === undefined ? {} : { image: image.env, home: homeOf(passwd, user) };
-      return { user, image, extras: { ...root, gpu } };
+      return { user, image, extras: { ...root, gpu, secrets: secrets.env } };
     } catch (error) {
       options.signal.throwIfAborted();
-      const known = error instanceof ImageError || codeOf(error) === 'INVALID_INPUT';
+      const refused = error instanceof ImageError || error instanceof SecretRefused;
+      const known = refused || codeOf(error) === 'INVALID_INPUT';
       if (!known) throw error;
       return { error: messageOf(error), final: error instanceof ImageError && error.final };
     }

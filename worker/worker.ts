@@ -21,11 +21,14 @@ import type { Slot } from './datum.js';
 import { findEngine, type ContainerEngine } from './engine.js';
 import { findGpus, gpuDevices } from './gpus.js';
 import { Images } from './images.js';
+import { GitClones } from './git-clone.js';
 import { InputCache } from './input-cache.js';
 import { Duties } from './live/duties.js';
 import { ClusterLink } from './live/reporter.js';
 import { makeSlotFiles, probeIsolation, releasePfs } from './isolation.js';
+import { askSecrets } from './join-secrets.js';
 import { Membership } from './membership.js';
+import { WorkerSecrets } from './secrets.js';
 import { PullLoop } from './pull-loop.js';
 import { Room } from './room.js';
 import { SlotBoxes } from './slot-box.js';
@@ -255,7 +258,16 @@ class Node implements AsyncDisposable {
       copies: isolation === 'plain',
       read: (content, wait) => storage.read(content, wait),
     });
+    const worker = this.hello.workerId;
+    const secrets = new WorkerSecrets({
+      isolation,
+      dataDir: config.dataDir,
+      ask: (of, wait) => askSecrets(config.addresses, { worker, ...of }, wait),
+    });
+    this.#stack.defer(() => secrets[Symbol.dispose]());
     const task: TaskDeps = {
+      secrets,
+      clones: new GitClones(join(config.dataDir, 'git')),
       clock,
       log,
       spawner,

@@ -24,6 +24,7 @@ export const stackCommands: readonly Command[] = [
         initial: '30600',
       }),
       flag.uint('http-port', 'port of the HTTP file API (0 = any free one)', { initial: '30652' }),
+      flag.uint('webhook-port', 'port of the git webhook (0 = any free one)', { initial: '30655' }),
       flag.text('host', 'address to listen on; 0.0.0.0 lets other machines in', {
         value: 'ADDRESS',
         initial: '127.0.0.1',

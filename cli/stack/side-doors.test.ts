@@ -29,7 +29,7 @@ describe('side doors', () => {
     const settings = await doorSettings(HOST, doorWishes(call({})));
     expect(settings['s3Listen']).toMatch(/^127\.0\.0\.1:\d+$/);
     expect(settings['s3Listen']).not.toBe(`${HOST}:${port}`);
-    expect(settings['giveWay']).toEqual(['s3Listen', 'httpListen']);
+    expect(settings['giveWay']).toEqual(['s3Listen', 'httpListen', 'webhookListen']);
   });
 
   it('stay shut with an error when the place that was asked for is taken', async () => {
@@ -41,7 +41,7 @@ describe('side doors', () => {
   });
 
   it('open at any free port for 0, and refuse what is no port', async () => {
-    const wishes = doorWishes(call({ 'http-port': 0, 's3-gateway-port': 0 }));
+    const wishes = doorWishes(call({ 'http-port': 0, 's3-gateway-port': 0, 'webhook-port': 0 }));
     const settings = await doorSettings(HOST, wishes);
     expect(settings['httpListen']).not.toMatch(/:0$/);
     expect(settings['giveWay']).toEqual([]);

@@ -1,5 +1,5 @@
 /**
- * The ports beside gRPC that a stack opens: S3 gateway and HTTP API. Each has a usual place. When it
+ * The ports beside gRPC that a stack opens: S3 gateway, HTTP API and git webhook. Each has a usual place. When it
  * is taken and nobody asked for it, the door opens elsewhere; a place asked for that is taken is an
  * error.
  */
@@ -28,6 +28,13 @@ const DOORS: readonly Door[] = [
     told: 's3Port',
   },
   { name: 'http', label: 'HTTP files', flag: 'http-port', setting: 'httpListen', told: 'httpPort' },
+  {
+    name: 'webhook',
+    label: 'git webhook',
+    flag: 'webhook-port',
+    setting: 'webhookListen',
+    told: 'webhookPort',
+  },
 ];
 
 export interface DoorWish {

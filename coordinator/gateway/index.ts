@@ -1,4 +1,4 @@
-/** The doors beside gRPC: S3 for buckets, HTTP for files. Each is open where config says so. */
+/** The doors beside gRPC: S3 for buckets, HTTP for files, webhooks of git servers. Each is open where config says so. */
 import type { Clock } from '../../core/clock.js';
 import type { Log } from '../../core/log.js';
 import { ResourceStack } from '../../core/resource-stack.js';
@@ -11,6 +11,7 @@ export interface GatewayConfig {
   /** host:port; undefined = closed. */
   readonly s3Listen: string | undefined;
   readonly httpListen: string | undefined;
+  readonly webhookListen: string | undefined;
   /** Which of them may take any free port when theirs is taken. */
   readonly giveWay: readonly string[];
 }
@@ -18,19 +19,22 @@ export interface GatewayConfig {
 export interface Gateways extends AsyncDisposable {
   readonly s3Port: number | undefined;
   readonly httpPort: number | undefined;
+  readonly webhookPort: number | undefined;
 }
+
+type Api = Pick<Parameters<typeof openHttpServer>[0], 'handle' | 'fail'>;
 
 /** Opens the servers that are configured. UNAVAILABLE when a port is taken. */
 export async function openGateways(
-  deps: GatewayDeps & { readonly clock: Clock; readonly log: Log },
+  deps: GatewayDeps & { readonly clock: Clock; readonly log: Log; readonly webhook: Api },
   config: GatewayConfig,
 ): Promise<Gateways> {
   const stack = new ResourceStack();
   const { clock, log } = deps;
   const open = async (
     name: string,
-    setting: 's3Listen' | 'httpListen',
-    api: Pick<Parameters<typeof openHttpServer>[0], 'handle' | 'fail'>,
+    setting: 's3Listen' | 'httpListen' | 'webhookListen',
+    api: Api,
   ): Promise<number | undefined> => {
     const listen = config[setting];
     if (listen === undefined) return undefined;
@@ -42,7 +46,13 @@ export async function openGateways(
   try {
     const s3Port = await open('S3 gateway', 's3Listen', s3Api(deps));
     const httpPort = await open('HTTP API', 'httpListen', httpApi(deps));
-    return { s3Port, httpPort, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };
+    const webhookPort = await open('git webhook', 'webhookListen', deps.webhook);
+    return {
+      s3Port,
+      httpPort,
+      webhookPort,
+      [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+    };
   } catch (error) {
     await stack[Symbol.asyncDispose]();
     throw error;

@@ -164,7 +164,9 @@ describe('inputs', () => {
       { git: { url: '' } },
     ],
     ['clone URL is missing .git suffix', { git: { url: 'https://x.org/a' } }],
-    ['clone URL must use https protocol', { git: { url: 'http://x.org/a.git' } }],
+    ['clone URL must use https protocol', { git: { url: 'git@x.org:a.git' } }],
+    ['clone URL must use https protocol', { git: { url: 'ssh://x.org/a.git' } }],
+    ['is not the name of a git branch', { git: { url: 'https://x.org/a.git', branch: '-x' } }],
   ])('%s', (text, input) => {
     expect(check({ input })).toContain(text);
   });
@@ -178,7 +180,6 @@ describe('inputs', () => {
   });
 
   it.each<[string, Spec]>([
-    ['input.git', { input: { git: { url: 'https://x.org/a.git' } } }],
     ['input.pfs.s3', { input: pfs('a', { s3: true, glob: '/' }) }],
     ['spout with an input', { spout: { service: {} } }],
     ['s3_out', { s3Out: true }],

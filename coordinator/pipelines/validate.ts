@@ -11,6 +11,7 @@ import type {
   CreatePipelineRequest,
   CronInput,
   Egress,
+  GitInput,
   Input,
   PFSInput,
   PipelineInfo,
@@ -20,6 +21,7 @@ import type {
 } from '../../proto/generated/pps.js';
 import { compileGlob } from '../../storage/glob.js';
 import { refusedUrl } from '../egress/destination.js';
+import { checkGitBranch, refusedCloneUrl } from '../git/remote.js';
 import { childrenOf, kindsOf, visit, type CompositeKind } from './inputs.js';
 
 const NAME = /^[a-zA-Z0-9_-]+$/;
@@ -95,7 +97,7 @@ export function checkInput(input: Input | undefined): void {
   for (const node of visit(input)) {
     if (node.pfs) checkPfs(node.pfs);
     if (node.cron) checkCron(node.cron);
-    if (node.git) checkGitUrl(node.git.url);
+    if (node.git) checkGit(node.git);
     const kinds = kindsOf(node);
     if (kinds.length > 1) fail('multiple input types set');
     if (kinds.length === 0) fail('no input set');
@@ -187,11 +189,13 @@ function checkNoS3(kind: CompositeKind, node: Input): void {
   }
 }
 
-function checkGitUrl(url: string): void {
-  const example = '(example clone URL https://github.com/org/foo.git)';
-  if (url === '') fail(`clone URL is missing ${example}`);
-  if (!url.endsWith('.git')) fail(`clone URL is missing .git suffix ${example}`);
-  if (!url.startsWith('https://')) fail(`clone URL must use https protocol ${example}`);
+function checkGit(git: GitInput): void {
+  const why = refusedCloneUrl(git.url);
+  if (why !== undefined) fail(why);
+  if (git.name === '') fail('input must specify a name');
+  checkMountName(git.name);
+  checkGitBranch(git.branch);
+  checkDuration('poll_interval', git.pollInterval);
 }
 
 function checkParallelism(given: CreatePipelineRequest): void {
@@ -319,12 +323,8 @@ export function checkSupported(request: CreatePipelineRequest): void {
   if ((request.spout || request.service) && (request.transform?.cmd.length ?? 0) === 0) {
     refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
   }
-  if ((request.transform?.secrets.length ?? 0) > 0) {
-    refuse('transform.secrets', 'pass values in transform.env');
-  }
   if (request.specCommit) refuse('spec_commit', 'create the pipeline from its spec file');
   for (const node of visit(request.input)) {
-    if (node.git) refuse('input.git', 'put the checkout into a repo with `put file -r`');
     if (node.pfs?.s3) refuse('input.pfs.s3', 'read files below /pfs/<name>');
   }
 }

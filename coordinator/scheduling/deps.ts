@@ -6,7 +6,7 @@ import type { Queue } from '../../queue/index.js';
 import type { Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { Meta, MetaTxn } from '../meta/index.js';
-import type { JobRecord } from '../pipelines/model.js';
+import type { JobRecord, PipelineRecord } from '../pipelines/model.js';
 import type { Versioning } from '../versioning/index.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { Views } from './views.js';
@@ -42,6 +42,12 @@ export interface SchedulingDeps {
     spec: { readonly pipeline: string; readonly specCommit: string },
     wait: Wait,
   ) => Promise<PipelineInfo>;
+  /** Why a pipeline can not get what it needs (a secret, a source) at the moment; for CRASHING. */
+  readonly troubleOf?: (
+    record: PipelineRecord,
+    info: PipelineInfo,
+    wait: Wait,
+  ) => Promise<string | undefined>;
   /** Absent = outputs only stay here. */
   readonly egress?: Egress;
 }

@@ -3,6 +3,7 @@ import { parseQuantity } from '../../core/quantity.js';
 import type { Duration } from '../../proto/generated/google/protobuf/duration.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import type { JobSpec } from '../../queue/messages.js';
+import { gitInputs } from '../pipelines/inputs.js';
 import type { JobRecord } from '../pipelines/model.js';
 import { inputNames } from './enumerate.js';
 
@@ -20,6 +21,7 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
     epoch,
     transform: transformOf(info),
     inputNames: inputNames(info.input),
+    ...gitOf(info),
     outputRepo: job.outputRepo,
     outputBranch: job.outputBranch,
     outputCommit: job.outputCommit,
@@ -47,7 +49,13 @@ export function transformOf({ transform }: PipelineInfo): JobSpec['transform'] {
     user: transform?.user ?? '',
     workingDir: transform?.workingDir ?? '',
     ...(transform?.datumBatching ? { warm: true } : {}),
+    ...(transform && transform.secrets.length > 0 ? { secrets: transform.secrets } : {}),
   };
+}
+
+function gitOf({ input }: PipelineInfo): Pick<JobSpec, 'git'> {
+  const inputs = gitInputs(input).map(({ name, url, branch }) => [name, { url, branch }] as const);
+  return inputs.length === 0 ? {} : { git: Object.fromEntries(inputs) };
 }
 
 /** Milliseconds; 0 when absent. */

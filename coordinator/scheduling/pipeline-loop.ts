@@ -40,11 +40,14 @@ interface RunningDuty {
 
 const LOOK_MS = 5_000;
 const CLEANUP_MS = 5_000;
+/** How long an answer about what a pipeline lacks is good for. */
+const TROUBLE_MS = 1_000;
 
 export class PipelineLoop {
   #state: LoopState = 'idle';
   #waitsFor = '';
   #duty: RunningDuty | undefined;
+  #known: { specCommit: string; atMs: number; why: string | undefined } | undefined;
   readonly #changed = new Wakeup();
   readonly #runs: Runs;
   readonly #maker: JobMaker;
@@ -238,6 +241,19 @@ export class PipelineLoop {
     await this.#show(record, trouble === undefined ? 'RUNNING' : 'CRASHING', wait, trouble);
   }
 
+  /** What the pipeline can not get at the moment; looked up again after a while. */
+  async #trouble(record: PipelineRecord, wait: Wait): Promise<string | undefined> {
+    const { troubleOf, clock, loadSpec } = this.deps;
+    const { name: pipeline, specCommit } = record;
+    const known = this.#known;
+    const nowMs = clock.monotonicMs();
+    if (known?.specCommit === specCommit && nowMs - known.atMs < TROUBLE_MS) return known.why;
+    const info = await loadSpec({ pipeline, specCommit }, wait);
+    const why = await troubleOf?.(record, info, wait);
+    this.#known = { specCommit, atMs: nowMs, why };
+    return why;
+  }
+
   /** Writes the pipeline's state when it differs. FAILURE is left only by an update. */
   async #show(
     record: PipelineRecord,
@@ -245,6 +261,10 @@ export class PipelineLoop {
     wait: Wait,
     reason = '',
   ): Promise<void> {
+    if (state === 'RUNNING') {
+      const trouble = await this.#trouble(record, wait);
+      if (trouble !== undefined) return this.#show(record, 'CRASHING', wait, trouble);
+    }
     if (record.state === state && record.reason === reason) return;
     if (record.state === 'FAILURE') return;
     try {

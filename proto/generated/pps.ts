@@ -381,6 +381,8 @@ export interface GitInput {
   url: string;
   branch: string;
   commit: string;
+  /** How often the branch is looked at, besides webhooks; absent = as the coordinator is set. */
+  pollInterval?: Duration | undefined;
 }
 
 /** Exactly one of these is set; cross, union, join and group nest. */
@@ -2848,7 +2850,7 @@ export const CronInput: MessageFns<CronInput> = {
 };
 
 function createBaseGitInput(): GitInput {
-  return { name: "", url: "", branch: "", commit: "" };
+  return { name: "", url: "", branch: "", commit: "", pollInterval: undefined };
 }
 
 export const GitInput: MessageFns<GitInput> = {
@@ -2864,6 +2866,9 @@ export const GitInput: MessageFns<GitInput> = {
     }
     if (message.commit !== "") {
       writer.uint32(34).string(message.commit);
+    }
+    if (message.pollInterval !== undefined) {
+      Duration.encode(message.pollInterval, writer.uint32(8002).fork()).join();
     }
     return writer;
   },
@@ -2913,6 +2918,14 @@ export const GitInput: MessageFns<GitInput> = {
             message.commit = reader.string();
             continue;
           }
+          case 1000: {
+            if (tag !== 8002) {
+              break;
+            }
+
+            message.pollInterval = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2931,6 +2944,11 @@ export const GitInput: MessageFns<GitInput> = {
       url: isSet(object.url) ? globalThis.String(object.url) : "",
       branch: isSet(object.branch) ? globalThis.String(object.branch) : "",
       commit: isSet(object.commit) ? globalThis.String(object.commit) : "",
+      pollInterval: isSet(object.pollInterval)
+        ? Duration.fromJSON(object.pollInterval)
+        : isSet(object.poll_interval)
+        ? Duration.fromJSON(object.poll_interval)
+        : undefined,
     };
   },
 
@@ -2948,6 +2966,9 @@ export const GitInput: MessageFns<GitInput> = {
     if (message.commit !== "") {
       obj.commit = message.commit;
     }
+    if (message.pollInterval !== undefined) {
+      obj.pollInterval = Duration.toJSON(message.pollInterval);
+    }
     return obj;
   },
 
@@ -2960,6 +2981,9 @@ export const GitInput: MessageFns<GitInput> = {
     message.url = object.url ?? "";
     message.branch = object.branch ?? "";
     message.commit = object.commit ?? "";
+    message.pollInterval = (object.pollInterval !== undefined && object.pollInterval !== null)
+      ? Duration.fromPartial(object.pollInterval)
+      : undefined;
     return message;
   },
 };

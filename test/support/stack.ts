@@ -80,7 +80,12 @@ export class Stack implements AsyncDisposable {
   }
 
   /** What the coordinator says about itself once it answers: its ports. */
-  get ready(): { readonly port: number; readonly s3Port?: number; readonly httpPort?: number } {
+  get ready(): {
+    readonly port: number;
+    readonly s3Port?: number;
+    readonly httpPort?: number;
+    readonly webhookPort?: number;
+  } {
     return JSON.parse(readFileSync(join(this.dir, 'ready.json'), 'utf8')) as {
       readonly port: number;
     };

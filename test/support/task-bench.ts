@@ -31,6 +31,8 @@ import {
   type RunOp,
   type TreeNode,
 } from '../../storage/index.js';
+import { GitClones } from '../../worker/git-clone.js';
+import { WorkerSecrets } from '../../worker/secrets.js';
 import { BlobCache } from '../../worker/blob-cache.js';
 import type { ContainerEngine } from '../../worker/engine.js';
 import { Images } from '../../worker/images.js';
@@ -121,6 +123,8 @@ export async function openTaskBench(options: BenchOptions = {}) {
     read: (content, options) => storage.read(content, options),
   });
   const inherited = { PATH: '/usr/local/bin:/usr/bin:/bin' };
+  const secrets = new WorkerSecrets({ isolation, dataDir, ask: () => Promise.resolve([]) });
+  const clones = new GitClones(join(dataDir, 'git'));
 
   const deps = (live: (line: LogLine) => void): TaskDeps => ({
     clock,
@@ -129,6 +133,8 @@ export async function openTaskBench(options: BenchOptions = {}) {
     cache,
     boxes,
     images,
+    secrets,
+    clones,
     gpus,
     trees: storage.trees,
     blobs: new BlobCache(storage),
