@@ -1,29 +1,20 @@
 /**
- * What travels without being stored: live log lines, cancellations, questions about what a worker
- * is doing. Lost when nobody listens or the connection is away.
+ * What travels without being stored: live log lines, cancellations, news of progress. Lost when nobody listens or the connection is away.
  */
 import type { Subscription } from 'nats';
 import { BoundedQueue } from '../core/bounded-queue.js';
-import { messageOf, unavailable } from '../core/errors.js';
+import { messageOf } from '../core/errors.js';
 import { addAbortListener } from '../core/signals.js';
 import type { Connection, Wait } from './connection.js';
 import { decode, encode } from './json.js';
-import { cancelSubject, logSubject, statusSubject, type LogLine } from './messages.js';
+import { cancelSubject, logSubject, progressSubject, type LogLine } from './messages.js';
 
-/** A task that a worker has in its hands. */
-export interface RunningTask {
-  readonly pipeline: string;
-  readonly job: string;
+/** How far a worker is with a task of several datums. */
+export interface TaskProgress {
   readonly task: number;
-  readonly attempt: number;
-  /** Datum at work; empty between datums. */
-  readonly datum: string;
-  /** Wall time. */
-  readonly startedMs: number;
-}
-
-export interface WorkerStatus {
-  readonly running: readonly RunningTask[];
+  readonly processed: number;
+  readonly failed: number;
+  readonly recovered: number;
 }
 
 const LINES_MAX = 10_000;
@@ -94,32 +85,23 @@ export function onCancel(connection: Connection, callback: (job: string) => void
   return () => unsubscribe(connection, subscription);
 }
 
-/** Answers questions about this worker; returns the function that stops it. */
-export function serveStatus(
+/** Tells the owner of the job how far a task is; lost when nobody listens. */
+export function publishProgress(connection: Connection, job: string, progress: TaskProgress): void {
+  if (connection.connected) connection.nc.publish(progressSubject(job), encode(progress));
+}
+
+/** Calls back with every news of the job's tasks; returns the function that stops it. */
+export function onProgress(
   connection: Connection,
-  worker: string,
-  status: () => WorkerStatus,
+  job: string,
+  callback: (progress: TaskProgress) => void,
 ): () => void {
-  const subscription = connection.nc.subscribe(statusSubject(worker), {
+  const subscription = connection.nc.subscribe(progressSubject(job), {
     callback: (error, message) => {
-      if (!error) message.respond(encode(status()));
+      if (!error) callback(decode<TaskProgress>(message.data));
     },
   });
   return () => unsubscribe(connection, subscription);
-}
-
-/** Asks a worker what it is doing; UNAVAILABLE when it does not answer within 2 s. */
-export async function askStatus(
-  connection: Connection,
-  worker: string,
-  wait: Wait,
-): Promise<WorkerStatus> {
-  if (!connection.connected) throw unavailable('no connection to NATS');
-  const answer = await connection.call(
-    () => connection.nc.request(statusSubject(worker), undefined, { timeout: ASK_MS }),
-    wait,
-  );
-  return decode<WorkerStatus>(answer.data);
 }
 
 function unsubscribe(connection: Connection, subscription: Subscription): void {

@@ -1,7 +1,14 @@
 /** The queue on NATS; the only place that speaks to it. */
 export { Queue, openQueue } from './queue.js';
 export type { QueueOptions } from './connection.js';
-export type { RunningTask, WorkerStatus } from './broadcast.js';
+export type {
+  LinesRequest,
+  RestartRequest,
+  RunningTask,
+  WorkerAnswers,
+  WorkerStatus,
+} from './ask-worker.js';
+export type { TaskProgress } from './broadcast.js';
 export type { ResultItem } from './results.js';
 export type { Backlog, PipelineLimits } from './streams.js';
 export type { TaskDelivery } from './tasks.js';
@@ -9,6 +16,7 @@ export type {
   DatumInput,
   DatumResult,
   JobSpec,
+  LinesSoFar,
   LogLine,
   TaskDetails,
   TaskMessage,

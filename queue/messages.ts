@@ -152,6 +152,8 @@ export interface TaskResult {
   readonly statsRun?: string;
   /** Log segment blob: deflated JSON lines of LogLine. */
   readonly log?: string;
+  /** Segments after the first, of a long log. */
+  readonly moreLogs?: readonly string[];
   readonly processed: number;
   readonly failed: number;
   readonly recovered: number;
@@ -160,6 +162,13 @@ export interface TaskResult {
   /** No datum of this pipeline can run anywhere: its image does not exist, or is refused here. */
   readonly unrunnable?: string;
 }
+
+/** What a worker has of the log of a task in its hands: one answer. */
+export type LinesSoFar =
+  /** Lines in order; without `next` there are no more yet. */
+  | { readonly lines: readonly LogLine[]; readonly next?: number }
+  /** They are in a segment that is stored already; `next` is the number of the line after it. */
+  | { readonly segment: string; readonly next: number };
 
 /** One line of a datum's or worker's log. */
 export interface LogLine {
@@ -219,4 +228,7 @@ export const taskSubject = (pipeline: string, job: string): string => `t.${pipel
 export const resultSubject = (pipeline: string, job: string): string => `r.${pipeline}.${job}`;
 export const logSubject = (pipeline: string, job: string): string => `log.${pipeline}.${job}`;
 export const cancelSubject = (job: string): string => `cancel.${job}`;
+export const progressSubject = (job: string): string => `progress.${job}`;
+export const restartSubject = (worker: string): string => `restart.${worker}`;
+export const linesSubject = (worker: string): string => `lines.${worker}`;
 export const statusSubject = (worker: string): string => `status.${worker}`;

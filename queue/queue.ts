@@ -5,13 +5,23 @@
  */
 import type { JetStreamClient } from 'nats';
 import {
+  askLines,
+  askRestart,
   askStatus,
+  serveWorker,
+  type LinesRequest,
+  type RestartRequest,
+  type WorkerAnswers,
+  type WorkerStatus,
+} from './ask-worker.js';
+import {
   followLogs,
   onCancel,
+  onProgress,
   publishCancel,
   publishLog,
-  serveStatus,
-  type WorkerStatus,
+  publishProgress,
+  type TaskProgress,
 } from './broadcast.js';
 import {
   CALL_MS,
@@ -21,7 +31,13 @@ import {
   type Wait,
 } from './connection.js';
 import { encode } from './json.js';
-import { resultSubject, type LogLine, type TaskMessage, type TaskResult } from './messages.js';
+import {
+  resultSubject,
+  type LinesSoFar,
+  type LogLine,
+  type TaskMessage,
+  type TaskResult,
+} from './messages.js';
 import { readResults, type ResultItem } from './results.js';
 import { Streams, type Backlog, type PipelineLimits } from './streams.js';
 import { publishTasks, publishUntilStored, pullTasks, type TaskDelivery } from './tasks.js';
@@ -132,13 +148,36 @@ export class Queue implements AsyncDisposable {
     return onCancel(this.#connection, callback);
   }
 
-  /** Answers questions about this worker; returns the function that stops it. */
-  serveStatus(worker: string, status: () => WorkerStatus): () => void {
-    return serveStatus(this.#connection, worker, status);
+  publishProgress(job: string, progress: TaskProgress): void {
+    publishProgress(this.#connection, job, progress);
+  }
+
+  /** Calls back with how far tasks of the job are; returns the function that stops it. */
+  onProgress(job: string, callback: (progress: TaskProgress) => void): () => void {
+    return onProgress(this.#connection, job, callback);
+  }
+
+  /** Answers questions to this worker; returns the function that stops it. */
+  serveWorker(worker: string, answers: WorkerAnswers): () => void {
+    return serveWorker(this.#connection, worker, answers);
   }
 
   async askStatus(worker: string, wait: Wait): Promise<WorkerStatus> {
     return askStatus(this.#connection, worker, wait);
+  }
+
+  /** Cancels tries of datums on a worker; answers how many. */
+  async askRestart(worker: string, request: RestartRequest, wait: Wait): Promise<number> {
+    return askRestart(this.#connection, worker, request, wait);
+  }
+
+  /** The log so far of a task that a worker has; undefined when it has it no more. */
+  async askLines(
+    worker: string,
+    request: LinesRequest,
+    wait: Wait,
+  ): Promise<LinesSoFar | undefined> {
+    return askLines(this.#connection, worker, request, wait);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

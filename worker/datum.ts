@@ -6,6 +6,7 @@
 import type { Clock } from '../core/clock.js';
 import { AppError, codeOf, messageOf } from '../core/errors.js';
 import { backoffMs } from '../core/retry.js';
+import { childController } from '../core/signals.js';
 import { decodeNode } from '../storage/node-format.js';
 import type { ContentWriter } from '../storage/index.js';
 import type { FileContent, RunOp, Wait } from '../storage/types.js';
@@ -54,6 +55,8 @@ export interface DatumContext extends Wait {
   readonly user: RunCommand['user'];
   readonly image: RunImage;
   readonly extras: EnvironmentExtras;
+  /** Told of every try, which may be cancelled by itself, and of what it has cost so far. */
+  readonly onTry?: (attempt: AbortController, stats: WorkStats) => void;
 }
 
 export interface DatumDone {
@@ -65,8 +68,7 @@ export interface DatumDone {
 
 /** How long the store may be away before the task is given back. */
 const STORE_PATIENCE_MS = 60_000;
-const LAST_LINES = 5;
-const LAST_LINE_CHARS = 300;
+const RESTARTED = 'the datum was restarted on request';
 
 /** A failed try. `userCode`: the process itself failed, so err_cmd may recover it. */
 class TryError extends Error {
@@ -116,6 +118,8 @@ class DatumRun {
     uploadBytes: 0,
   };
   readonly #firstLine: number;
+  /** Of the try at hand. */
+  #signal: AbortSignal;
 
   constructor(
     readonly deps: DatumDeps,
@@ -125,6 +129,7 @@ class DatumRun {
   ) {
     context.log.enter({ datum: datum.id, data: datum.inputs.map(dataOf) });
     this.#firstLine = context.log.count;
+    this.#signal = context.signal;
   }
 
   async run(): Promise<DatumDone> {
@@ -150,12 +155,24 @@ class DatumRun {
   }
 
   async #try(): Promise<Collected> {
-    const { slot } = this.context;
-    await slot.files.clear();
-    await slot.files.setOwner(this.context.user);
-    await this.#download();
-    const root = await this.#process();
-    return this.#upload(root);
+    const { slot, signal, onTry } = this.context;
+    using attempt = childController(signal);
+    this.#signal = attempt.signal;
+    onTry?.(attempt, this.#stats);
+    try {
+      await slot.files.clear();
+      await slot.files.setOwner(this.context.user);
+      await this.#download();
+      attempt.signal.throwIfAborted();
+      const root = await this.#process();
+      return await this.#upload(root);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!attempt.signal.aborted) throw error;
+      throw new TryError(RESTARTED, false);
+    } finally {
+      this.#signal = signal;
+    }
   }
 
   async #download(): Promise<void> {
@@ -214,17 +231,15 @@ class DatumRun {
       return done.root;
     }
     log.say(`errored running user code after ${durationText(done.ms)}: ${failure}`);
-    const words = done.lines.slice(-LAST_LINES).map(([, text]) => text.slice(0, LAST_LINE_CHARS));
-    throw new TryError(`error running user code: ${failure}`, true, words);
+    throw new TryError(`error running user code: ${failure}`, true, done.last);
   }
 
   /** Runs a command while its lazy inputs are served. */
   async #fed(cmd: readonly string[], how: RunHow): Promise<RunDone> {
-    const { inputs, signal } = this.context;
-    const { lazy } = inputs;
+    const { lazy } = this.context.inputs;
     if (lazy.length === 0) return this.#spawn(cmd, how);
     const feed = new LazyFeed({ clock: this.deps.clock, read: this.deps.read }, lazy);
-    const both = AbortSignal.any([signal, feed.failed]);
+    const both = AbortSignal.any([this.#signal, feed.failed]);
     let done: RunDone;
     try {
       done = await this.#spawn(cmd, { ...how, signal: both });
@@ -238,7 +253,7 @@ class DatumRun {
 
   async #spawn(cmd: readonly string[], how: RunHow): Promise<RunDone> {
     const { log, spec, slot, user, image, extras } = this.context;
-    const { stdin, timeoutMs, warm, signal = this.context.signal } = how;
+    const { stdin, timeoutMs, warm, signal = this.#signal } = how;
     const first = log.count;
     const shared = pipelineEnvironment(spec, this.deps.identity, extras);
     const own = ownEnvironment(spec, this.datum);
@@ -279,7 +294,8 @@ class DatumRun {
   }
 
   async #upload(root: string): Promise<Collected> {
-    const { log, slot, signal, writer } = this.context;
+    const { log, slot, writer } = this.context;
+    const signal = this.#signal;
     const start = this.deps.clock.monotonicMs();
     log.say('starting to upload output');
     const options = {
@@ -325,7 +341,7 @@ class DatumRun {
       try {
         return await work();
       } catch (error) {
-        this.context.signal.throwIfAborted();
+        this.#signal.throwIfAborted();
         const code = codeOf(error);
         if (code === 'UNAVAILABLE' || code === 'OVERLOADED' || code === 'DEADLINE') {
           // A writer that failed once stays failed; the task starts again with a new one.

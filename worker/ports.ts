@@ -1,4 +1,5 @@
 /** What the worker needs of the queue and of trees; the real ones satisfy these. */
+import type { TaskProgress } from '../queue/index.js';
 import type { LogLine, TaskMessage, TaskResult } from '../queue/messages.js';
 import type { TreeReader } from '../storage/tree-types.js';
 import type { Wait } from '../storage/types.js';
@@ -22,6 +23,7 @@ export interface WorkQueue {
   ): AsyncIterable<TaskDelivery>;
   publishResult(result: TaskResult, wait: Wait): Promise<void>;
   publishLog(line: LogLine): void;
+  publishProgress(job: string, progress: TaskProgress): void;
 }
 
 export type InputTrees = Pick<TreeReader, 'walk' | 'lookup'>;

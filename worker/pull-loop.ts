@@ -13,8 +13,10 @@ import { codeOf, messageOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { cancelledBy, childController } from '../core/signals.js';
 import type { Wait } from '../storage/types.js';
-import type { TaskMessage } from '../queue/messages.js';
+import type { LinesRequest, RestartRequest, RunningTask } from '../queue/index.js';
+import type { LinesSoFar, TaskMessage } from '../queue/messages.js';
 import type { Slot } from './datum.js';
+import type { LiveTask } from './live-task.js';
 import type { TaskDelivery, WorkQueue } from './ports.js';
 import type { Grant, Needs, Room } from './room.js';
 
@@ -24,15 +26,6 @@ export interface Assignment {
   readonly slotsMax: number;
   readonly jobs: readonly string[];
   readonly needs?: Needs | undefined;
-}
-
-export interface RunningTask {
-  readonly pipeline: string;
-  readonly job: string;
-  readonly task: number;
-  readonly attempt: number;
-  readonly startedMs: number;
-  datum: string;
 }
 
 export interface PullLoopDeps {
@@ -47,7 +40,7 @@ export interface PullLoopDeps {
     options: Wait & {
       readonly slot: Slot;
       readonly grant: Grant;
-      readonly onDatum: (id: string) => void;
+      readonly onLive: (task: LiveTask) => void;
     },
   ) => Promise<void>;
 }
@@ -64,6 +57,7 @@ interface Share {
 
 interface Work {
   readonly status: RunningTask;
+  live?: LiveTask;
   readonly delivery: TaskDelivery;
   readonly stop: AbortController;
 }
@@ -99,7 +93,22 @@ export class PullLoop {
   }
 
   get running(): readonly RunningTask[] {
-    return [...this.#work].map(({ status }) => status);
+    return [...this.#work].map(({ status, live }) => ({ ...status, ...live?.status() }));
+  }
+
+  /** Cancels the present try of the job's datums that match; answers how many. */
+  restart({ job, filters }: RestartRequest): number {
+    const works = [...this.#work].filter(({ status }) => status.job === job);
+    return works.filter(({ live }) => live?.restart(filters)).length;
+  }
+
+  /** The log so far of a task at work; undefined when it is not. */
+  async lines({ job, task, attempt, from }: LinesRequest): Promise<LinesSoFar | undefined> {
+    for (const { status, live } of this.#work) {
+      if (status.job !== job || status.task !== task || status.attempt !== attempt) continue;
+      return live?.lines(from);
+    }
+    return undefined;
   }
 
   /** Replaces what to pull for. */
@@ -262,8 +271,8 @@ export class PullLoop {
     if (share) share.inUse += 1;
     try {
       if (this.#wanted(pipeline, delivery)) {
-        const onDatum = (id: string): void => void (status.datum = id);
-        await this.deps.run(task, { slot, grant, signal: stop.signal, onDatum });
+        const onLive = (live: LiveTask): void => void (work.live = live);
+        await this.deps.run(task, { slot, grant, signal: stop.signal, onLive });
         await delivery.ack();
       }
     } catch (error) {

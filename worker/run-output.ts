@@ -1,23 +1,37 @@
 /**
  * Collects the output lines of one run. Memory stays bounded: after MEMORY_LINE_BYTES the lines go
- * to a file beside the slot, after RUN_OUTPUT_BYTES_MAX they are counted and dropped with a marker.
+ * to a file beside the slot; after RUN_OUTPUT_BYTES_MAX only the newest RUN_TAIL_BYTES_MAX are kept,
+ * with a line between that says how many were left out.
  */
 import { appendFileSync, rmSync } from 'node:fs';
-import { MEMORY_LINE_BYTES, RUN_OUTPUT_BYTES_MAX, type OutputLine } from './spawner-protocol.js';
+import {
+  MEMORY_LINE_BYTES,
+  RUN_OUTPUT_BYTES_MAX,
+  RUN_TAIL_BYTES_MAX,
+  type OutputLine,
+} from './spawner-protocol.js';
 
 /** Budget of the first live batch. */
 const LIVE_BYTES_FIRST = 64 * 1024;
+/** Newest lines that are told apart from all others, for reasons of failures. */
+const LAST_LINES = 5;
+const LAST_LINE_CHARS = 160;
 
 export class RunOutput {
   #lines: OutputLine[] = [];
   #memoryBytes = 0;
   #bytes = 0;
   #spilled = false;
+  /** Lines left out between head and tail. */
   #dropped = 0;
+  /** Lines that no disk could take. */
+  #lost = 0;
   #count = 0;
   #live: OutputLine[] = [];
   #liveFrom = 0;
   #liveBytes = -LIVE_BYTES_FIRST;
+  readonly #tail = new Tail(RUN_TAIL_BYTES_MAX);
+  #last: string[] = [];
 
   constructor(
     readonly file: string,
@@ -27,12 +41,17 @@ export class RunOutput {
   ) {}
 
   add(message: string): void {
+    this.#last.push(message);
+    if (this.#last.length > 2 * LAST_LINES) this.#last = this.#last.slice(-LAST_LINES);
+    const line: OutputLine = [this.wallMs(), message];
     if (this.#bytes > RUN_OUTPUT_BYTES_MAX && !this.endless) {
-      this.#dropped += 1;
+      this.#dropped += this.#tail.push(line);
       return;
     }
     this.#bytes += message.length + 32;
-    this.#push([this.wallMs(), message]);
+    this.#push(line);
+    const full = this.#bytes > RUN_OUTPUT_BYTES_MAX && !this.endless;
+    if (full) this.#push([this.wallMs(), FULL_TEXT]);
   }
 
   /**
@@ -44,23 +63,31 @@ export class RunOutput {
     const lines = this.#live;
     const from = this.#liveFrom;
     const skipped = this.#count - from - lines.length;
-    if (skipped > 0) lines.push([this.wallMs(), skippedText(skipped)]);
+    if (skipped > 0) lines.push([this.wallMs(), leftOut(skipped)]);
     this.#live = [];
     this.#liveFrom = this.#count;
     this.#liveBytes = -bytesMax;
     return { from, lines };
   }
 
-  /** Ends the collection: everything is in `lines`, or in `file`. */
-  finish(): { lines: readonly OutputLine[]; file?: string; count: number } {
+  /** Ends the collection: everything is in `lines`, or in `file`; `last` are the newest few. */
+  finish(): {
+    lines: readonly OutputLine[];
+    file?: string;
+    count: number;
+    last: readonly string[];
+  } {
+    const last = this.#last.slice(-LAST_LINES).map((text) => text.slice(0, LAST_LINE_CHARS));
     if (this.endless) {
-      const last = this.takeLive(0);
-      return { lines: last?.lines ?? [], count: this.#count };
+      const live = this.takeLive(0);
+      return { lines: live?.lines ?? [], count: this.#count, last };
     }
-    if (this.#dropped > 0) this.#push([this.wallMs(), skippedText(this.#dropped)]);
-    if (!this.#spilled) return { lines: this.#lines, count: this.#count };
+    const dropped = this.#dropped + this.#lost;
+    if (dropped > 0) this.#push([this.wallMs(), leftOut(dropped)]);
+    for (const line of this.#tail.lines()) this.#push(line);
+    if (!this.#spilled) return { lines: this.#lines, count: this.#count, last };
     this.#spill();
-    return { lines: [], file: this.file, count: this.#count };
+    return { lines: [], file: this.file, count: this.#count, last };
   }
 
   #push(line: OutputLine): void {
@@ -85,7 +112,7 @@ export class RunOutput {
       appendFileSync(this.file, this.#lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     } catch {
       // A full disk must not stop user code: its last words are lost, and counted.
-      this.#dropped += this.#lines.length;
+      this.#lost += this.#lines.length;
       this.#count -= this.#lines.length;
     }
     this.#lines = [];
@@ -93,6 +120,38 @@ export class RunOutput {
   }
 }
 
-function skippedText(lines: number): string {
-  return `[tusk: ${lines} lines of output skipped]`;
+/** The newest lines within so many bytes. */
+class Tail {
+  #lines: OutputLine[] = [];
+  #start = 0;
+  #bytes = 0;
+
+  constructor(readonly bytesMax: number) {}
+
+  /** Answers how many old lines had to go. */
+  push(line: OutputLine): number {
+    this.#lines.push(line);
+    this.#bytes += line[1].length + 32;
+    let gone = 0;
+    while (this.#bytes > this.bytesMax && this.#start < this.#lines.length - 1) {
+      this.#bytes -= (this.#lines[this.#start] as OutputLine)[1].length + 32;
+      this.#start += 1;
+      gone += 1;
+    }
+    if (this.#start > 4096 && this.#start * 2 > this.#lines.length) {
+      this.#lines = this.#lines.slice(this.#start);
+      this.#start = 0;
+    }
+    return gone;
+  }
+
+  lines(): readonly OutputLine[] {
+    return this.#lines.slice(this.#start);
+  }
+}
+
+const FULL_TEXT = `[tusk: more than ${RUN_OUTPUT_BYTES_MAX / 2 ** 20} MiB of output; of what follows only the end is kept]`;
+
+function leftOut(lines: number): string {
+  return `[tusk: … ${lines} lines left out]`;
 }

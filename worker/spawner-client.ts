@@ -19,6 +19,8 @@ export interface RunDone {
   readonly ms: number;
   readonly lines: readonly OutputLine[];
   readonly file?: string;
+  /** The newest few lines. */
+  readonly last: readonly string[];
   readonly count: number;
   /** The sandbox's root from outside; empty without one. */
   readonly root: string;
@@ -152,7 +154,14 @@ export class SpawnerClient implements AsyncDisposable {
     this.#pipes.clear();
     for (const [run, waiting] of [...this.#waiting]) {
       this.#waiting.delete(run);
-      waiting.resolve({ end: { why: 'broken', message }, ms: 0, lines: [], count: 0, root: '' });
+      waiting.resolve({
+        end: { why: 'broken', message },
+        ms: 0,
+        lines: [],
+        last: [],
+        count: 0,
+        root: '',
+      });
     }
   }
 
@@ -167,8 +176,8 @@ export class SpawnerClient implements AsyncDisposable {
     if (!waiting) return;
     if (message.kind === 'lines') return waiting.onLines?.(message.from, message.lines);
     this.#waiting.delete(message.run);
-    const { end, ms, lines, file, count, root } = message;
-    waiting.resolve({ end, ms, lines, file, count, root });
+    const { end, ms, lines, file, count, root, last } = message;
+    waiting.resolve({ end, ms, lines, file, count, root, last });
   }
 
   #send(message: ToSpawner): void {

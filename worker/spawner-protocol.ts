@@ -122,6 +122,8 @@ export type FromSpawner =
       readonly file?: string;
       /** The sandbox's root from outside, to follow links of outputs; empty without one. */
       readonly root: string;
+      /** The newest few lines, cut to a length fit for a reason. */
+      readonly last: readonly string[];
       /** Number of lines, in `lines` or in `file`. */
       readonly count: number;
     };
@@ -130,5 +132,6 @@ export type FromSpawner =
 export const MEMORY_LINE_BYTES = 64 * 1024;
 /** Longer lines are cut into several. */
 export const LINE_BYTES_MAX = 64 * 1024;
-/** Output of one run that is kept; what follows is counted and dropped, visibly. */
+/** Output of one run that is kept from its beginning; of what follows the end is kept. */
 export const RUN_OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
+export const RUN_TAIL_BYTES_MAX = 1024 * 1024;

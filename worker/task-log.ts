@@ -1,18 +1,26 @@
 /**
  * The log of one task: every line gets its number, live followers get it at once (as far as the
- * budget allows), and all lines become one deflated segment object (docs/formats/work.md).
+ * budget allows), and all lines become deflated segment objects (docs/formats/work.md). A segment
+ * that is full is stored while the task still runs, so memory does not grow with the log.
  */
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { constants, deflateRaw } from 'node:zlib';
-import type { LogLine, TaskMessage } from '../queue/messages.js';
+import { constants, deflateRaw, inflateRaw } from 'node:zlib';
+import type { LinesSoFar, LogLine, TaskMessage } from '../queue/messages.js';
 import { LineFramer } from './line-framer.js';
 import { LINE_BYTES_MAX, type OutputLine } from './spawner-protocol.js';
 
 const deflate = promisify(deflateRaw);
+const inflate = promisify(inflateRaw);
 /** Text kept before it is deflated. */
 const BLOCK_CHARS = 1024 * 1024;
+/** Deflated bytes of a segment. */
+const SEGMENT_BYTES = 4 * 1024 * 1024;
+/** Text of a run in progress that is kept for readers; it is all in the segments afterwards. */
+const CURRENT_CHARS = 1024 * 1024;
+/** One answer to a reader. */
+const ANSWER_CHARS = 256 * 1024;
 
 /** Live lines of all tasks of a worker together: so many a second, the rest is left out visibly. */
 export class LiveBudget {
@@ -44,6 +52,8 @@ export interface TaskLogDeps {
   readonly wallMs: () => number;
   readonly publish: (line: LogLine) => void;
   readonly budget: LiveBudget;
+  /** Stores a segment; answers its reference. */
+  readonly store: (bytes: Buffer) => Promise<string>;
 }
 
 export interface DatumLogContext {
@@ -53,15 +63,28 @@ export interface DatumLogContext {
 
 type Base = Omit<LogLine, 'ts' | 'line' | 'user' | 'message'>;
 
+/** Lines from `first` on, up to the next block; inflates by itself. */
+interface Block {
+  readonly first: number;
+  readonly bytes: Buffer;
+}
+
 export class TaskLog {
-  readonly #blocks: Buffer[] = [];
+  #blocks: Block[] = [];
+  #blockBytes = 0;
+  readonly #stored: { readonly first: number; readonly ref: string }[] = [];
   #text = '';
+  /** Number of the first line in #text. */
+  #textFirst = 0;
   #count = 0;
   #live = 0;
   #skipped = 0;
   #base: Base;
   /** The constant fields as JSON, ready to be continued. */
   #prefix = '';
+  /** Newest lines of the run in progress. */
+  #current: LogLine[] = [];
+  #currentChars = 0;
 
   constructor(readonly deps: TaskLogDeps) {
     this.#base = this.#context({ datum: '', data: [] });
@@ -85,28 +108,50 @@ export class TaskLog {
   /** Lines of a run in progress, for followers only; `first` is the run's first line number. */
   live(first: number, lines: readonly OutputLine[]): void {
     lines.forEach(([ts, message], index) => {
-      this.#publish({ ...this.#base, ts, line: first + index, user: true, message });
+      const line = { ...this.#base, ts, line: first + index, user: true, message };
+      this.#publish(line);
+      this.#remember(line);
     });
     this.#live = Math.max(this.#live, first + lines.length);
   }
 
   /** Takes over all output of a run that ended. */
   async output(done: { lines: readonly OutputLine[]; file?: string }): Promise<void> {
+    this.#current = [];
+    this.#currentChars = 0;
     for (const [ts, message] of done.lines) this.#add(ts, message, true);
     if (done.file !== undefined) await this.#file(done.file);
-    if (this.#text.length > BLOCK_CHARS) await this.#deflate(constants.Z_SYNC_FLUSH);
+    if (this.#text.length > BLOCK_CHARS) await this.#endBlock();
   }
 
-  /** The segment's bytes; undefined when there is no line. */
-  async finish(): Promise<Buffer | undefined> {
+  /** Stores what is left; answers every segment's reference, in order. */
+  async finish(): Promise<string[]> {
     if (this.#skipped > 0) {
       const message = `[tusk: ${this.#skipped} lines not shown live; the stored log has them]`;
       const at = { ts: this.deps.wallMs(), line: this.#count, user: false, message };
       this.deps.publish({ ...this.#base, ...at });
     }
-    if (this.#count === 0) return undefined;
-    await this.#deflate(constants.Z_FINISH);
-    return Buffer.concat(this.#blocks);
+    if (this.#text !== '') await this.#endBlock();
+    if (this.#blocks.length > 0) await this.#endSegment();
+    return this.#stored.map(({ ref }) => ref);
+  }
+
+  /** Lines from number `from` on, or the stored segment that has them: as much as one answer takes. */
+  async soFar(from: number): Promise<LinesSoFar> {
+    const held = this.#blocks[0]?.first ?? this.#textFirst;
+    const stored = this.#stored.findLast(({ first }) => first <= from);
+    if (stored && from < held) {
+      const at = this.#stored.indexOf(stored);
+      return { segment: stored.ref, next: this.#stored[at + 1]?.first ?? held };
+    }
+    const block = this.#blocks.findLast(({ first }) => first <= from);
+    const next = block && this.#blocks[this.#blocks.indexOf(block) + 1]?.first;
+    if (block && from < (next ?? this.#textFirst)) {
+      const text = await inflate(block.bytes, { finishFlush: constants.Z_SYNC_FLUSH });
+      return answer(linesIn(text.toString()), from);
+    }
+    if (from < this.#count) return answer(linesIn(this.#text), from);
+    return answer(this.#current, from);
   }
 
   async #file(file: string): Promise<void> {
@@ -117,7 +162,7 @@ export class TaskLog {
     });
     for await (const bytes of createReadStream(file)) {
       framer.push(bytes as Buffer);
-      if (this.#text.length > BLOCK_CHARS) await this.#deflate(constants.Z_SYNC_FLUSH);
+      if (this.#text.length > BLOCK_CHARS) await this.#endBlock();
     }
     await rm(file, { force: true });
   }
@@ -134,11 +179,42 @@ export class TaskLog {
     else this.#skipped += 1;
   }
 
+  #remember(line: LogLine): void {
+    this.#current.push(line);
+    this.#currentChars += line.message.length;
+    if (this.#currentChars <= CURRENT_CHARS) return;
+    const gone = this.#current.splice(0, Math.ceil(this.#current.length / 2));
+    this.#currentChars = this.#current.reduce((sum, { message }) => sum + message.length, 0);
+    const last = gone.at(-1);
+    if (!last) return;
+    const message = `[tusk: … ${gone.length} lines left out until the datum is done]`;
+    this.#current.unshift({ ...last, message });
+  }
+
   /** Parts of one raw deflate stream can be made one after the other. */
-  async #deflate(finishFlush: number): Promise<void> {
+  async #endBlock(): Promise<void> {
+    const { length } = this.#text;
     const text = Buffer.from(this.#text);
-    this.#text = '';
-    this.#blocks.push(await deflate(text, { level: constants.Z_BEST_SPEED, finishFlush }));
+    const first = this.#textFirst;
+    const next = this.#count;
+    const finishFlush = constants.Z_SYNC_FLUSH;
+    const bytes = await deflate(text, { level: constants.Z_BEST_SPEED, finishFlush });
+    this.#text = this.#text.slice(length);
+    this.#textFirst = next;
+    this.#blocks.push({ first, bytes });
+    this.#blockBytes += bytes.length;
+    if (this.#blockBytes > SEGMENT_BYTES) await this.#endSegment();
+  }
+
+  async #endSegment(): Promise<void> {
+    const [block] = this.#blocks;
+    if (!block) return;
+    const end = await deflate(Buffer.alloc(0), { finishFlush: constants.Z_FINISH });
+    const parts = [...this.#blocks.map(({ bytes }) => bytes), end];
+    const ref = await this.deps.store(Buffer.concat(parts));
+    this.#stored.push({ first: block.first, ref });
+    this.#blocks = [];
+    this.#blockBytes = 0;
   }
 
   #context({ datum, data }: DatumLogContext): Base {
@@ -149,4 +225,22 @@ export class TaskLog {
     this.#prefix = `${JSON.stringify(full).slice(0, -1)},`;
     return full;
   }
+}
+
+function linesIn(text: string): LogLine[] {
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => JSON.parse(line) as LogLine);
+}
+
+function answer(lines: readonly LogLine[], from: number): LinesSoFar {
+  const some: LogLine[] = [];
+  let chars = 0;
+  for (const line of lines) {
+    if (line.line < from) continue;
+    some.push(line);
+    chars += line.message.length + 200;
+    if (chars > ANSWER_CHARS) break;
+  }
+  const last = some.at(-1);
+  return last ? { lines: some, next: last.line + 1 } : { lines: [] };
 }

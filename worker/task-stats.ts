@@ -9,6 +9,7 @@ import {
   datumLogOp,
   datumStatsOps,
   RECOVERED_TEXT,
+  refFromText,
   RunWriter,
   runToText,
   type ContentWriter,
@@ -60,10 +61,10 @@ export class TaskStats {
     for await (const op of datumStatsOps(datum, write)) await this.#op(op);
   }
 
-  /** The run as text; `segments` are the task's log, in order. */
+  /** The run as text; `segments` refer to the task's log, in order. */
   async finish(
     results: readonly DatumResult[],
-    segments: readonly Buffer[],
+    segments: readonly string[],
   ): Promise<string | undefined> {
     if (this.#run.count === 0) return undefined;
     await this.#logs(results, segments);
@@ -71,14 +72,14 @@ export class TaskStats {
     return runToText(await this.#run.finish());
   }
 
-  async #logs(results: readonly DatumResult[], segments: readonly Buffer[]): Promise<void> {
+  async #logs(results: readonly DatumResult[], segments: readonly string[]): Promise<void> {
     const starts = new Map(results.map((result) => [result.log?.[0] ?? -1, result]));
     let file: DatumLog | undefined;
     const end = async (): Promise<void> => {
       if (file) await this.#op(datumLogOp(file.datum, await file.end()));
       file = undefined;
     };
-    for await (const lines of linesOf(segments)) {
+    for await (const lines of linesOf(segments, this.deps)) {
       for (const line of lines) {
         const begins = starts.get(line.line);
         if (begins && begins.log?.[1] !== begins.log?.[0]) {
@@ -142,8 +143,12 @@ export function logMessageJson(line: LogLine): string {
 }
 
 /** Lines of deflated log segments, a batch at a time. */
-async function* linesOf(segments: readonly Buffer[]): AsyncGenerator<LogLine[]> {
-  for (const segment of segments) {
+async function* linesOf(
+  segments: readonly string[],
+  { storage, signal }: TaskStatsDeps,
+): AsyncGenerator<LogLine[]> {
+  for (const ref of segments) {
+    const segment = await storage.getObject(refFromText(ref), { signal });
     let lines: LogLine[] = [];
     const framer = new LineFramer(LINE_CHARS_MAX, (text) => {
       lines.push(JSON.parse(text) as LogLine);

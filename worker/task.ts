@@ -25,6 +25,7 @@ import type { InputCache } from './input-cache.js';
 import type { WorkQueue } from './ports.js';
 import type { SlotBoxes } from './slot-box.js';
 import { TaskInputs } from './task-inputs.js';
+import { LiveDatums, type LiveTask } from './live-task.js';
 import { TaskLog, type LiveBudget } from './task-log.js';
 import { TaskStats } from './task-stats.js';
 import { SecretRefused, type WorkerSecrets } from './secrets.js';
@@ -41,7 +42,7 @@ export interface TaskDeps extends Omit<DatumDeps, 'read'> {
   readonly secrets: Pick<WorkerSecrets, 'of'>;
   /** All GPUs of this worker. */
   readonly gpus: readonly string[];
-  readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog'>;
+  readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog' | 'publishProgress'>;
   readonly budget: LiveBudget;
   readonly uid: number;
   readonly log: Log;
@@ -51,8 +52,8 @@ export interface TaskOptions extends Wait {
   readonly slot: Slot;
   /** GPUs that are this task's while it runs. */
   readonly gpus?: readonly string[];
-  /** Called when a datum starts. */
-  readonly onDatum: (datum: WorkDatum) => void;
+  /** Called once, with what others may see of the task while it runs. */
+  readonly onLive: (task: LiveTask) => void;
 }
 
 /** Uploads of one task at once; slots share the machine. */
@@ -72,6 +73,7 @@ export async function runTask(
   const datums = segment.slice(task.from, task.to);
   const run = new TaskRun(deps, { ...task }, spec, datums, options);
   try {
+    options.onLive(run.live);
     const result = await run.run();
     await deps.queue.publishResult(result, options);
     return result;
@@ -85,6 +87,7 @@ class TaskRun {
   readonly #log: TaskLog;
   readonly #inputs: TaskInputs;
   readonly #results: DatumResult[] = [];
+  readonly live: LiveDatums;
   readonly #ops: RunWriter;
   /** Only for pipelines with stats. */
   readonly #stats: TaskStats | undefined;
@@ -107,7 +110,9 @@ class TaskRun {
       wallMs: () => clock.wallMs(),
       publish: (line) => queue.publishLog(line),
       budget,
+      store: async (bytes) => refToText(await this.#storage.putObject('blob', bytes, options)),
     });
+    this.live = new LiveDatums({ task, count: datums.length, log: this.#log, clock, queue });
     const inputDeps = { storage: this.#storage, trees: deps.trees, cache: deps.cache };
     this.#inputs = new TaskInputs(inputDeps, datums, { signal });
     this.#ops = new RunWriter(this.#storage, {
@@ -124,10 +129,11 @@ class TaskRun {
     const ready = await this.#prepare();
     for (const [at, datum] of this.datums.entries()) {
       this.options.signal.throwIfAborted();
-      this.options.onDatum(datum);
+      this.live.begin(datum);
       if ('error' in ready) await this.#refuse(datum, ready.error);
       else await this.#datum(at, datum, ready);
     }
+    this.live.end();
     return this.#finish('final' in ready && ready.final ? ready.error : undefined);
   }
 
@@ -176,6 +182,7 @@ class TaskRun {
       log: this.#log,
       inputs: this.#inputs,
       writer: () => this.#content(),
+      onTry: (attempt: AbortController, stats: WorkStats) => this.live.onTry(attempt, stats),
     };
     const read = (content: FileContent, wait: Wait) => this.#storage.read(content, wait);
     const done = await runDatum({ ...this.deps, read }, context, at, datum);
@@ -185,6 +192,7 @@ class TaskRun {
     }
     await this.#stats?.add(datum, done.result, done.ops);
     this.#results.push(done.result);
+    this.live.done(done.result.state);
     this.#hasMkdir ||= done.hasMkdir;
   }
 
@@ -199,6 +207,7 @@ class TaskRun {
     const result: DatumResult = { ...done, tries: 1, stats: NO_STATS, outputs: 0 };
     await this.#stats?.add(datum, result, []);
     this.#results.push(result);
+    this.live.done(result.state);
   }
 
   #content(): ContentWriter {
@@ -213,12 +222,11 @@ class TaskRun {
   async #finish(unrunnable: string | undefined): Promise<TaskResult> {
     const { signal } = this.options;
     const results = this.#results;
-    const segment = await this.#log.finish();
-    const statsRun = await this.#stats?.finish(results, segment ? [segment] : []);
-    const [run, details, log] = await Promise.all([
+    const [log, ...moreLogs] = await this.#log.finish();
+    const statsRun = await this.#stats?.finish(results, log ? [log, ...moreLogs] : []);
+    const [run, details] = await Promise.all([
       this.#storeRun(),
       this.#storage.putJson({ datums: results }, { signal }),
-      this.#storeLog(segment),
     ]);
     const failed = results.find(({ state }) => state === 'failed');
     const { pipeline, job, task, attempt } = this.task;
@@ -233,6 +241,7 @@ class TaskRun {
       ...(this.#hasMkdir ? { hasMkdir: true } : {}),
       ...(statsRun === undefined ? {} : { statsRun }),
       ...(log === undefined ? {} : { log }),
+      ...(moreLogs.length === 0 ? {} : { moreLogs }),
       processed: count(results, 'success'),
       failed: count(results, 'failed'),
       recovered: count(results, 'recovered'),
@@ -245,10 +254,6 @@ class TaskRun {
   async #storeRun(): Promise<string | undefined> {
     await this.#writer?.flush(this.options);
     return this.#ops.count === 0 ? undefined : runToText(await this.#ops.finish());
-  }
-
-  async #storeLog(bytes: Buffer | undefined): Promise<string | undefined> {
-    return bytes && refToText(await this.#storage.putObject('blob', bytes, this.options));
   }
 }
 

@@ -108,7 +108,10 @@ class Node implements AsyncDisposable {
         hello,
         clock,
         log,
-        running: () => this.#loop?.running.map((task) => ({ ...task })) ?? [],
+        running: () =>
+          this.#loop?.running.map(({ pipeline, job, task, datum, startedMs }) => ({
+            ...{ pipeline, job, task, datum, startedMs },
+          })) ?? [],
         onConfig: (next) => this.#configure(next),
         onAssignments: (assignments) => {
           this.#assignments = assignments;
@@ -229,7 +232,11 @@ class Node implements AsyncDisposable {
   #listen(queue: Queue, loop: PullLoop): () => void {
     const stops = [
       queue.onCancel((job) => loop.cancel(job)),
-      queue.serveStatus(this.hello.workerId, () => ({ running: loop.running })),
+      queue.serveWorker(this.hello.workerId, {
+        status: () => ({ running: loop.running }),
+        restart: (request) => loop.restart(request),
+        lines: (request) => loop.lines(request),
+      }),
     ];
     return () => stops.forEach((stop) => stop());
   }
@@ -301,10 +308,8 @@ class Node implements AsyncDisposable {
       clock,
       log,
       room: new Room({ ...this.hello, gpus, gpuShare: config.gpuShare }),
-      run: async (message, { slot, grant, signal, onDatum }) => {
-        const onStart = ({ id }: { id: string }): void => onDatum(id);
-        const options = { slot, signal, gpus: grant.gpus, onDatum: onStart };
-        await runTask(task, message, options);
+      run: async (message, { slot, grant, signal, onLive }) => {
+        await runTask(task, message, { slot, signal, gpus: grant.gpus, onLive });
       },
     });
   }

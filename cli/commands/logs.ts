@@ -14,6 +14,8 @@ export async function logs(call: Call): Promise<void> {
   const worker = flags.bool('worker');
   if (master && worker) throw invalidInput('use --master or --worker, not both');
   const { client, pps } = await ppsOf(session);
+  const raw = flags.bool('raw');
+  const serverLog = pipeline === '' && job === '';
   const request = GetLogsRequest.fromPartial({
     ...(pipeline === '' ? {} : { pipeline: { name: pipeline } }),
     ...(job === '' ? {} : { job: { id: job } }),
@@ -22,10 +24,9 @@ export async function logs(call: Call): Promise<void> {
     ...(datum === '' ? {} : { datum: { id: datum, ...(job === '' ? {} : { job: { id: job } }) } }),
     follow: flags.bool('follow'),
     tail: flags.number('tail'),
+    userOnly: !serverLog && !raw && !master && !worker,
     ...(flags.given('since') ? { since: sinceOf(flags.durationMs('since')) } : {}),
   });
-  const serverLog = pipeline === '' && job === '';
-  const raw = flags.bool('raw');
   for await (const message of client.stream(pps.getLogs, request)) {
     if (raw) session.out(`${rawLine(message)}\n\n`);
     else if (serverLog || wanted(message, { master, worker })) session.out(text(message));

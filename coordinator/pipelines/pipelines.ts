@@ -14,12 +14,14 @@ import type {
   ListJobRequest,
   ListPipelineRequest,
   PipelineInfo,
+  RunPipelineRequest,
   UpdateJobStateRequest,
 } from '../../proto/generated/pps.js';
 import type { Storage } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import type { Informer, Meta, MetaTxn } from '../meta/index.js';
 import type { Versioning } from '../versioning/index.js';
+import type { CommitName } from '../versioning/model.js';
 import { Wakeups } from '../versioning/wakeups.js';
 import { createPipeline, createPipelineIn } from './create.js';
 import { deleteAllPipelines, deletePipelines } from './delete.js';
@@ -29,6 +31,7 @@ import { getRecord, inspectPipeline, listPipelines } from './list.js';
 import { RUNNING_JOBS, type JobRecord, type PipelineRecord } from './model.js';
 import { preview, type Preview } from './preview.js';
 import { runCron } from './run-cron.js';
+import { runPipeline } from './run.js';
 import { SpecStore } from './spec-store.js';
 import { startPipeline, stopPipeline } from './stop.js';
 import { updateJobStateIn } from './update-job.js';
@@ -117,6 +120,11 @@ export class Pipelines implements AsyncDisposable {
   /** Makes a tick now on every cron input. Throws NOT_FOUND, STATE_CONFLICT when it has none. */
   runCron(pipeline: string, wait: Wait): Promise<void> {
     return runCron(this.#deps, pipeline, wait);
+  }
+
+  /** A job on chosen commits; the head of the output branch stays where it is. */
+  run(request: RunPipelineRequest, wait: Wait): Promise<CommitName> {
+    return runPipeline(this.#deps, request, wait);
   }
 
   inspect(pipeline: string, wait: Wait): Promise<PipelineInfo> {

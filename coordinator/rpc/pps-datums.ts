@@ -46,6 +46,7 @@ export interface DatumDeps {
     | 'previewDatums'
     | 'readLogs'
     | 'running'
+    | 'restartDatums'
     | 'workers'
     | 'offers'
     | 'needs'
@@ -75,6 +76,15 @@ export function datumHandlers(deps: DatumDeps): Handlers<APIServer> {
       const row = await deps.scheduling.findDatum(job, id, await options(deps, job, { signal }));
       if (!row) throw notFound(`couldn't find job file for ${id}`, { fields: { job: job.id, id } });
       return toDatumInfo(row, job);
+    },
+    restartDatum: async (request, { signal }) => {
+      const job = await deps.pipelines.job(request.job?.id ?? '', { signal });
+      const filters = request.dataFilters;
+      if ((await deps.scheduling.restartDatums(job, filters, { signal })) > 0) return {};
+      throw notFound(
+        `datum matching filter [${filters.join(' ')}] could not be found for jobID ${job.id}`,
+        { fields: { job: job.id } },
+      );
     },
     getLogs: (request, { signal }) => getLogs(deps, request, { signal }),
   };
@@ -219,6 +229,7 @@ async function* getLogs(
     ...(datum === '' ? {} : { datum }),
     filters: request.dataFilters,
     master: request.master,
+    userOnly: request.userOnly,
     follow: request.follow,
     tail: Math.max(0, request.tail),
     sinceMs: since ? Math.max(0, since.seconds * 1000 + since.nanos / 1e6) : DAY_MS,
@@ -268,14 +279,18 @@ export async function workerStatus(
   job: string,
   wait: Wait,
 ): Promise<WorkerStatus[]> {
-  return (await deps.scheduling.running(job, wait)).map((running) => ({
+  const record = await deps.pipelines.job(job, wait);
+  return (await deps.scheduling.running(record, wait)).map((running) => ({
     workerId: running.worker,
     jobId: running.job,
-    data: [],
+    data: (running.data ?? []).map(({ path, hash }) => ({
+      path,
+      hash: Buffer.from(hash, 'base64'),
+    })),
     started: toTimestamp(running.startedMs),
-    stats: undefined,
-    queueSize: 0,
-    dataProcessed: 0,
-    dataRecovered: 0,
+    stats: running.stats && toProcessStats(running.stats),
+    queueSize: running.queueSize ?? 0,
+    dataProcessed: running.processed ?? 0,
+    dataRecovered: running.recovered ?? 0,
   }));
 }

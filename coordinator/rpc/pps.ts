@@ -66,6 +66,10 @@ function pipelineHandlers(deps: PpsDeps): Handlers<APIServer> {
       await pipelines.runCron(nameOf(request.pipeline), { signal });
       return EMPTY;
     },
+    runPipeline: async (request, { signal }) => {
+      await pipelines.run(request, { signal });
+      return EMPTY;
+    },
     deleteAll: async (_request, { signal }) => {
       await pipelines.deleteAll({ signal });
       await deps.secrets.deleteAll({ signal });
@@ -142,8 +146,6 @@ function notYet(): Handlers<APIServer> {
   const inside = 'jobs are made and moved on by Tusk itself, clients have no need to';
   return {
     createJob: not('CreateJob', inside),
-    runPipeline: not('RunPipeline', 'put data into an input, or update with --reprocess'),
-    restartDatum: not('RestartDatum', 'stop the job; the next one runs the datum again'),
     garbageCollect: not('GarbageCollect', 'nothing is lost by waiting for a later version'),
     activateAuth: not('ActivateAuth', 'access control is switched off'),
   };

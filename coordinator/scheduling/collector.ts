@@ -8,6 +8,7 @@
  *     saved before tasks are published with it, so a new owner never repeats one.
  * C4  Liveness: whenever the queue holds nothing while tasks are missing, they are published again.
  */
+import type { TaskProgress } from '../../queue/index.js';
 import type { DatumResult, TaskMessage, TaskResult } from '../../queue/messages.js';
 import { unavailable } from '../../core/errors.js';
 import { addAbortListener, childController } from '../../core/signals.js';
@@ -65,6 +66,9 @@ export class Collector {
   #starved = '';
   /** Slots added while lost tasks still count as in flight. */
   #widened: { readonly atMs: number; readonly slots: number }[] = [];
+  /** What workers told of tasks whose result is not there yet. */
+  readonly #ahead = new Map<number, TaskProgress>();
+  #told = false;
   /** Order of publication, as far as this owner knows. */
   readonly #published: number[] = [];
   readonly #suspects = new Suspects();
@@ -117,10 +121,12 @@ export class Collector {
     const parts = [this.#read(inner), this.#tend(inner)];
     const grown = growing && this.#grow(growing, inner);
     if (grown) parts.push(grown.then(() => Promise.race(parts.slice(0, 2))));
+    const stop = this.deps.queue.onProgress(this.input.job.id, (news) => this.#hear(news));
     try {
       await Promise.race(parts);
       await grown;
     } finally {
+      stop();
       scope.abort(new Error('the job has all its results'));
       await Promise.allSettled(parts);
     }
@@ -187,6 +193,7 @@ export class Collector {
       options,
     )) {
       this.#sequence = sequence;
+      this.#ahead.delete(result.task);
       if (!this.board.add(result)) continue;
       if (result.unrunnable !== undefined) throw new Unrunnable(result.unrunnable);
       this.#fresh.push(result);
@@ -399,15 +406,35 @@ export class Collector {
   }
 
   async #progress(wait: Wait): Promise<void> {
-    if (this.board.done === this.#shownDone) return;
+    if (this.board.done === this.#shownDone && !this.#told) return;
     const done = this.board.done;
+    this.#told = false;
     await this.#patch(this.#counters(), wait);
     this.#shownDone = done;
   }
 
   #counters(): JobPatch {
-    const { processed, failed, recovered, stats } = this.board.counts;
+    const { stats } = this.board.counts;
+    let { processed, failed, recovered } = this.board.counts;
+    for (const news of this.#ahead.values()) {
+      processed += news.processed;
+      failed += news.failed;
+      recovered += news.recovered;
+    }
     return { processed, failed, recovered, stats };
+  }
+
+  /** A task of several datums is under way; whoever runs it again starts from nothing. */
+  #hear(news: TaskProgress): void {
+    const { task } = news;
+    if (task < 0 || task >= this.board.size || this.board.resultOf(task)) return;
+    const done = ({ processed, failed, recovered }: TaskProgress): number =>
+      processed + failed + recovered;
+    const before = this.#ahead.get(task);
+    // Of two copies the one that is further counts, so counters never go back.
+    if (before && done(before) >= done(news)) return;
+    this.#ahead.set(task, news);
+    this.#told = true;
   }
 
   async #patch(patch: JobPatch, wait: Wait): Promise<void> {

@@ -23,7 +23,12 @@ function line(task: number, number: number, more: Partial<LogLine> = {}): LogLin
 /** A job whose tasks have stored these lines; live lines come from `live`. */
 async function world(
   tasks: readonly (readonly LogLine[])[],
-  o: { live?: AsyncIterable<LogLine>; state?: () => string; master?: LogLine[] } = {},
+  o: {
+    live?: AsyncIterable<LogLine>;
+    state?: () => string;
+    master?: LogLine[];
+    inHand?: LogLine[];
+  } = {},
 ): Promise<LogDeps> {
   const objects = new Map<string, Buffer>();
   const results: TaskResult[] = [];
@@ -49,7 +54,17 @@ async function world(
       getObject: async (ref) => objects.get(refToText(ref)) as Buffer,
       getJson: async <T>() => index as T,
     },
-    queue: { followLogs: () => o.live ?? each([]) },
+    queue: {
+      followLogs: () => o.live ?? each([]),
+      askLines: async (_worker, { from }) => {
+        const lines = (o.inHand ?? []).slice(from, from + 2);
+        return lines.length > 0 ? { lines, next: from + lines.length } : { lines };
+      },
+    },
+    running: async () =>
+      o.inHand
+        ? [{ worker: 'w', pipeline: 'p', job: 'j', task: 9, attempt: 0, datum: 'd9', startedMs: 0 }]
+        : [],
     clock: systemClock,
     live: () => undefined,
   };
@@ -73,6 +88,14 @@ describe('readLogs', () => {
     const deps = await world([[line(0, 0), line(0, 1)], [line(1, 0)]]);
     expect(await read(deps)).toEqual(['0.0', '0.1', '1.0']);
     expect(await read(deps, { job: 'j' })).toEqual(['0.0', '0.1', '1.0']);
+  });
+
+  it('goes on with what workers have in their hands, and counts the end of it all', async () => {
+    const inHand = [line(9, 0), line(9, 1), line(9, 2)];
+    const deps = await world([[line(0, 0)]], { inHand });
+    expect(await read(deps)).toEqual(['0.0', '9.0', '9.1', '9.2']);
+    expect(await read(deps, { tail: 2 })).toEqual(['9.1', '9.2']);
+    expect(await read(deps, { tail: 20_000 })).toEqual(['0.0', '9.0', '9.1', '9.2']);
   });
 
   it('keeps only what all filters want', async () => {

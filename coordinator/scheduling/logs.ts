@@ -1,18 +1,17 @@
 /**
- * Log lines of jobs: stored segments first, then, when following, what comes live. A follower
- * subscribes before it reads what is stored, and drops what it has seen by (task, attempt, line),
- * so nothing is missed and nothing is shown twice.
+ * Log lines of jobs: stored segments first, then what workers have of the tasks in their hands, then,
+ * when following, what comes live. A follower subscribes before it reads what is stored, and drops
+ * what it has seen by (task, attempt, line), so nothing is missed and nothing is shown twice.
  */
-import { promisify } from 'node:util';
-import { inflateRaw } from 'node:zlib';
 import { BoundedQueue } from '../../core/bounded-queue.js';
 import type { Clock } from '../../core/clock.js';
 import { childController } from '../../core/signals.js';
-import type { LogLine, TaskResult } from '../../queue/messages.js';
-import { refFromText } from '../../storage/refs.js';
+import type { LinesRequest, RunningTask } from '../../queue/index.js';
+import type { LinesSoFar, LogLine, TaskResult } from '../../queue/messages.js';
 import type { ObjectRef, Wait } from '../../storage/types.js';
 import { isTerminal, jobKey, jobsOf, type JobRecord } from '../pipelines/model.js';
 import { liveLogKey, type LiveLogRecord } from './live/model.js';
+import { segmentLines } from './log-segments.js';
 import { MASTER_TASK } from './model.js';
 import { loadResults } from './results.js';
 
@@ -23,6 +22,8 @@ export interface LogQuery {
   readonly datum?: string;
   /** Each must equal the path or the hash (base64 or hex) of one of the datum's files. */
   readonly filters: readonly string[];
+  /** Only what user code wrote. */
+  readonly userOnly?: boolean;
   /** Lines by the job's owner instead of those of datums. */
   readonly master: boolean;
   readonly follow: boolean;
@@ -43,8 +44,14 @@ export interface LogDeps {
   };
   readonly queue: {
     followLogs(pipeline: string, job: string, wait: Wait): AsyncIterable<LogLine>;
+    askLines(worker: string, request: LinesRequest, wait: Wait): Promise<LinesSoFar | undefined>;
   };
   readonly clock: Clock;
+  /** Tasks of the pipeline (and job) that workers have in their hands. */
+  readonly running: (
+    of: { readonly pipeline: string; readonly job?: string },
+    wait: Wait,
+  ) => Promise<(RunningTask & { readonly worker: string })[]>;
   /** What this process knows of a running job beyond its last checkpoint. */
   readonly live: (
     job: JobRecord,
@@ -53,7 +60,6 @@ export interface LogDeps {
 
 const LIVE_LINES_MAX = 10_000;
 const JOB_LOOK_MS = 1_000;
-const inflate = promisify(inflateRaw);
 
 /** Lines that match, oldest job first, in order within a task. */
 export async function* readLogs(
@@ -62,7 +68,7 @@ export async function* readLogs(
   wait: Wait,
 ): AsyncGenerator<LogLine> {
   if (!query.follow) {
-    yield* tailed(storedLines(deps, query, new Seen(), wait), query.tail);
+    yield* tailed((seen) => allLines(deps, query, seen, wait), query.tail, new Seen());
     return;
   }
   using scope = childController(wait.signal);
@@ -71,7 +77,8 @@ export async function* readLogs(
   const pumps = [pump(deps, query, live, inner), endWithJob(deps, query, live, inner)];
   const seen = new Seen();
   try {
-    yield* tailed(storedLines(deps, query, seen, inner), query.tail);
+    // What is left out by `tail` counts as seen, too.
+    yield* tailed((known) => allLines(deps, query, known, inner), query.tail, seen);
     for await (const line of live.iterate(inner)) {
       if (seen.isNew(line) && matches(line, query, deps.clock)) yield line;
     }
@@ -142,7 +149,7 @@ async function* liveLines(deps: LogDeps, query: LogQuery, wait: Wait): AsyncGene
   if (!kv) return;
   const { segments } = JSON.parse(kv.value.toString()) as LiveLogRecord;
   for (const { job, ref } of segments) {
-    if (query.job === undefined || query.job === job) yield* await readSegment(deps, ref, wait);
+    if (query.job === undefined || query.job === job) yield* segmentLines(deps.storage, ref, wait);
   }
 }
 
@@ -175,7 +182,52 @@ async function* linesOf(
   for (const result of [...stored.results].sort((a, b) => a.task - b.task)) {
     if (result.log === undefined || done.has(result.task)) continue;
     done.add(result.task);
-    yield* await readSegment(deps, result.log, wait);
+    for (const ref of [result.log, ...(result.moreLogs ?? [])]) {
+      yield* segmentLines(deps.storage, ref, wait);
+    }
+  }
+}
+
+/** Everything there is now: what is stored, then what workers have in their hands. */
+async function* allLines(
+  deps: LogDeps,
+  query: LogQuery,
+  seen: Seen,
+  wait: Wait,
+): AsyncGenerator<LogLine> {
+  // Asked first: a task that ends meanwhile is found among the stored ones.
+  const { pipeline, job } = query;
+  const of = { pipeline, ...(job === undefined ? {} : { job }) };
+  const running = query.master ? [] : await deps.running(of, wait);
+  yield* storedLines(deps, query, seen, wait);
+  let gone = false;
+  for (const task of running) {
+    for await (const line of linesInHand(deps, task, wait)) {
+      if (line === 'gone') gone = true;
+      else if (seen.isNew(line) && matches(line, query, deps.clock)) yield line;
+    }
+  }
+  if (gone) yield* storedLines(deps, query, seen, wait);
+}
+
+async function* linesInHand(
+  deps: LogDeps,
+  { worker, job, task, attempt }: RunningTask & { readonly worker: string },
+  wait: Wait,
+): AsyncGenerator<LogLine | 'gone'> {
+  for (let from: number | undefined = 0; from !== undefined;) {
+    const request: LinesRequest = { job, task, attempt, from };
+    const answer: LinesSoFar | undefined = await deps.queue
+      .askLines(worker, request, wait)
+      .catch(() => undefined);
+    wait.signal.throwIfAborted();
+    if (!answer) {
+      yield 'gone';
+      return;
+    }
+    if ('segment' in answer) yield* segmentLines(deps.storage, answer.segment, wait);
+    else yield* answer.lines;
+    from = answer.next;
   }
 }
 
@@ -191,16 +243,6 @@ async function indexOf(
   return { results, master: head.master };
 }
 
-/** A log segment: deflated text, one JSON LogLine per line. */
-async function readSegment(deps: LogDeps, ref: string, wait: Wait): Promise<LogLine[]> {
-  const bytes = await deps.storage.getObject(refFromText(ref), wait);
-  const text = (await inflate(bytes)).toString();
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as LogLine);
-}
-
 async function jobOf(
   deps: LogDeps,
   pipeline: string,
@@ -214,6 +256,7 @@ async function jobOf(
 /** Whether a line passes every filter of the query. */
 export function matches(line: LogLine, query: LogQuery, clock: Clock): boolean {
   if (query.master !== (line.task === MASTER_TASK)) return false;
+  if (query.userOnly && !line.user) return false;
   if (query.job !== undefined && line.job !== query.job) return false;
   if (query.datum !== undefined && line.datum !== query.datum) return false;
   if (query.sinceMs > 0 && line.ts < clock.wallMs() - query.sinceMs) return false;
@@ -239,15 +282,33 @@ export class Seen {
   }
 }
 
-async function* tailed(lines: AsyncIterable<LogLine>, tail: number): AsyncGenerator<LogLine> {
+/** Beyond so many lines `tail` counts first and reads again, so that none need to be held. */
+const TAIL_HELD_MAX = 10_000;
+
+async function* tailed(
+  read: (seen: Seen) => AsyncIterable<LogLine>,
+  tail: number,
+  seen: Seen,
+): AsyncGenerator<LogLine> {
   if (tail <= 0) {
-    yield* lines;
+    yield* read(seen);
     return;
   }
-  const last: LogLine[] = [];
-  for await (const line of lines) {
-    last.push(line);
-    if (last.length > tail) last.shift();
+  if (tail > TAIL_HELD_MAX) {
+    let count = 0;
+    for await (const _line of read(new Seen())) count += 1;
+    let skip = count - tail;
+    for await (const line of read(seen)) {
+      skip -= 1;
+      if (skip < 0) yield line;
+    }
+    return;
   }
-  yield* last;
+  const last = new Array<LogLine>(tail);
+  let count = 0;
+  for await (const line of read(seen)) {
+    last[count % tail] = line;
+    count += 1;
+  }
+  for (let at = Math.max(0, count - tail); at < count; at += 1) yield last[at % tail] as LogLine;
 }

@@ -19,13 +19,19 @@ export type Next =
   | { readonly kind: 'ready'; readonly commit: OpenRecord }
   | { readonly kind: 'stale'; readonly commit: OpenRecord };
 
+/** On the output branch, or made to run on chosen commits: on no branch, with a spec. */
+function isOutputOf(pipeline: Pick<PipelineRecord, 'name' | 'outputBranch'>, open: OpenRecord) {
+  if (open.branch !== undefined) return open.branch === pipeline.outputBranch;
+  return open.provenance.some((p) => p.repo === SPEC_REPO && p.branch === pipeline.name);
+}
+
 /** `isOpen` tells whether a commit, given as `repo/id`, is still open. */
 export function nextCommit(
   pipeline: Pick<PipelineRecord, 'name' | 'specCommit' | 'outputBranch'>,
   candidates: readonly Candidate[],
   isOpen: (commit: string) => boolean,
 ): Next {
-  const mine = candidates.filter(({ open }) => open.branch === pipeline.outputBranch);
+  const mine = candidates.filter(({ open }) => isOutputOf(pipeline, open));
   const ids = new Set(mine.map(({ open }) => open.id));
   const first = mine
     .filter(({ parent }) => parent === undefined || !ids.has(parent))

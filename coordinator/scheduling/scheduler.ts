@@ -15,6 +15,7 @@ import type {
   SpoutWritten,
   WorkerConfig,
 } from '../../proto/generated/tusk.js';
+import type { RunningTask } from '../../queue/index.js';
 import type { LogLine } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
 import { pipelineKey, type InputCommit, type JobRecord, type Needs } from '../pipelines/model.js';
@@ -52,13 +53,8 @@ export interface SchedulerOptions extends SchedulingDeps {
 }
 
 /** One slot of a worker busy with a datum of a job. */
-export interface RunningDatum {
+export interface RunningDatum extends RunningTask {
   readonly worker: string;
-  readonly pipeline: string;
-  readonly job: string;
-  readonly task: number;
-  readonly datum: string;
-  readonly startedMs: number;
 }
 
 const ASK_MS = 1_000;
@@ -175,17 +171,43 @@ export class Scheduler implements AsyncDisposable {
       const board = run?.collector?.board;
       return run && board && { results: board.results(), master: run.master.lines };
     };
-    return readLogs({ meta, storage, queue, clock, live }, query, wait);
+    const running = (of: { pipeline: string; job?: string }, inner: Wait) => this.#busy(of, inner);
+    return readLogs({ meta, storage, queue, clock, live, running }, query, wait);
   }
 
   /** What workers are doing for a job right now; workers that do not answer are left out. */
-  async running(job: string, wait: Wait): Promise<RunningDatum[]> {
+  running(job: JobRecord, wait: Wait): Promise<RunningDatum[]> {
+    return this.#busy({ pipeline: job.pipeline, job: job.id }, wait);
+  }
+
+  /**
+   * Cancels the present try of every datum of the job at work whose files match all filters (by
+   * path, or hash in base64 or hex); answers how many there were.
+   */
+  async restartDatums(job: JobRecord, filters: readonly string[], wait: Wait): Promise<number> {
+    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_MS)]);
+    const request = { job: job.id, filters };
+    const counts = await Promise.all(
+      this.workers().map(({ worker }) =>
+        this.#deps.queue.askRestart(worker, request, { signal }).catch(() => 0),
+      ),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  async #busy(
+    of: { readonly pipeline: string; readonly job?: string },
+    wait: Wait,
+  ): Promise<RunningDatum[]> {
     const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_MS)]);
     const answers = await Promise.all(
       this.workers().map(async ({ worker }) => {
         const status = await this.#deps.queue.askStatus(worker, { signal }).catch(() => undefined);
         return (status?.running ?? [])
-          .filter((running) => running.job === job)
+          .filter(
+            ({ pipeline, job }) =>
+              pipeline === of.pipeline && (of.job === undefined || job === of.job),
+          )
           .map((running) => ({ ...running, worker }));
       }),
     );

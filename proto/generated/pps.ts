@@ -760,7 +760,11 @@ export interface GetLogsRequest {
   tail: number;
   useLokiBackend: boolean;
   /** Only lines younger than this. */
-  since?: Duration | undefined;
+  since?:
+    | Duration
+    | undefined;
+  /** Only what user code wrote; `tail` then counts these lines alone. Not in the v1 API. */
+  userOnly: boolean;
 }
 
 /** One line of log. */
@@ -8649,6 +8653,7 @@ function createBaseGetLogsRequest(): GetLogsRequest {
     tail: 0,
     useLokiBackend: false,
     since: undefined,
+    userOnly: false,
   };
 }
 
@@ -8680,6 +8685,9 @@ export const GetLogsRequest: MessageFns<GetLogsRequest> = {
     }
     if (message.since !== undefined) {
       Duration.encode(message.since, writer.uint32(82).fork()).join();
+    }
+    if (message.userOnly !== false) {
+      writer.uint32(8000).bool(message.userOnly);
     }
     return writer;
   },
@@ -8769,6 +8777,14 @@ export const GetLogsRequest: MessageFns<GetLogsRequest> = {
             message.since = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 1000: {
+            if (tag !== 8000) {
+              break;
+            }
+
+            message.userOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8800,6 +8816,11 @@ export const GetLogsRequest: MessageFns<GetLogsRequest> = {
         ? globalThis.Boolean(object.use_loki_backend)
         : false,
       since: isSet(object.since) ? Duration.fromJSON(object.since) : undefined,
+      userOnly: isSet(object.userOnly)
+        ? globalThis.Boolean(object.userOnly)
+        : isSet(object.user_only)
+        ? globalThis.Boolean(object.user_only)
+        : false,
     };
   },
 
@@ -8832,6 +8853,9 @@ export const GetLogsRequest: MessageFns<GetLogsRequest> = {
     if (message.since !== undefined) {
       obj.since = Duration.toJSON(message.since);
     }
+    if (message.userOnly !== false) {
+      obj.userOnly = message.userOnly;
+    }
     return obj;
   },
 
@@ -8853,6 +8877,7 @@ export const GetLogsRequest: MessageFns<GetLogsRequest> = {
     message.since = (object.since !== undefined && object.since !== null)
       ? Duration.fromPartial(object.since)
       : undefined;
+    message.userOnly = object.userOnly ?? false;
     return message;
   },
 };

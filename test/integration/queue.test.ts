@@ -189,9 +189,16 @@ describe('what is not stored', () => {
     const cancelled: string[] = [];
     worker.onCancel((job) => cancelled.push(job));
     const running = [{ pipeline: 'p', job: 'j', task: 1, attempt: 0, datum: 'd', startedMs: 5 }];
-    worker.serveStatus('w1', () => ({ running }));
+    worker.serveWorker('w1', {
+      status: () => ({ running }),
+      restart: ({ job, filters }) => (job === 'j' ? filters.length : 0),
+      lines: async ({ from }) => ({ lines: [], next: from + 1 }),
+    });
     const status = await until('the worker answers', () => queue.askStatus('w1', wait));
     expect(status.running).toEqual(running);
+    expect(await queue.askRestart('w1', { job: 'j', filters: ['/a'] }, wait)).toBe(1);
+    const lines = { job: 'j', task: 1, attempt: 0, from: 3 };
+    expect(await queue.askLines('w1', lines, wait)).toEqual({ lines: [], next: 4 });
     await queue.publishCancel('j7');
     await until('it was told', () => cancelled.includes('j7'));
     await expect(queue.askStatus('w2', wait)).rejects.toMatchObject({ code: 'UNAVAILABLE' });

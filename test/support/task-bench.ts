@@ -139,7 +139,11 @@ export async function openTaskBench(options: BenchOptions = {}) {
     trees: storage.trees,
     blobs: new BlobCache(storage),
     storage: storageByEpoch(storage, { log, clock }),
-    queue: { publishResult: () => Promise.resolve(), publishLog: live },
+    queue: {
+      publishResult: () => Promise.resolve(),
+      publishLog: live,
+      publishProgress: () => undefined,
+    },
     identity: { worker: 'w1', namespace: 'default', inherited },
     budget: new LiveBudget(1_000_000, () => clock.monotonicMs()),
     uid: process.getuid?.() ?? 0,
@@ -263,7 +267,7 @@ export async function openTaskBench(options: BenchOptions = {}) {
         slot,
         signal,
         gpus: options.gpus,
-        onDatum: () => undefined,
+        onLive: () => undefined,
       });
       return { result, live };
     },

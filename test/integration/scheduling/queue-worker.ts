@@ -97,7 +97,7 @@ export class QueueWorker implements AsyncDisposable {
   }
 
   async #serveStatus(): Promise<void> {
-    this.queue.serveStatus(this.options.id, () => ({
+    const status = () => ({
       running: [...this.#running.values()].map((task) => ({
         pipeline: task.pipeline,
         job: task.job,
@@ -106,7 +106,9 @@ export class QueueWorker implements AsyncDisposable {
         datum: '',
         startedMs: 0,
       })),
-    }));
+    });
+    const lines = () => Promise.resolve(undefined);
+    this.queue.serveWorker(this.options.id, { status, restart: () => 0, lines });
   }
 
   async #join(scheduler: Scheduler): Promise<void> {

@@ -1,0 +1,110 @@
+/** What others may see of a task while it runs, and the one thing they may do: try a datum again. */
+import type { Clock } from '../core/clock.js';
+import { cancelledBy } from '../core/signals.js';
+import type { RunningTask } from '../queue/index.js';
+import type {
+  DatumResult,
+  LinesSoFar,
+  TaskMessage,
+  WorkDatum,
+  WorkStats,
+} from '../queue/messages.js';
+import { decodeNode } from '../storage/node-format.js';
+import type { WorkQueue } from './ports.js';
+import type { TaskLog } from './task-log.js';
+
+export interface LiveTask {
+  status(): Partial<RunningTask>;
+  /** Cancels the try at hand when the datum matches every filter; true when it did. */
+  restart(filters: readonly string[]): boolean;
+  lines(from: number): Promise<LinesSoFar>;
+}
+
+export interface LiveDatumsDeps {
+  readonly task: TaskMessage;
+  /** Datums of the task. */
+  readonly count: number;
+  readonly log: Pick<TaskLog, 'soFar'>;
+  readonly clock: Clock;
+  readonly queue: Pick<WorkQueue, 'publishProgress'>;
+}
+
+type FileName = NonNullable<RunningTask['data']>[number];
+
+/** News of a task's progress are at least this far apart. */
+const NEWS_MS = 500;
+
+export class LiveDatums implements LiveTask {
+  #datum: { id: string; data: readonly FileName[]; startedMs: number } | undefined;
+  #attempt: AbortController | undefined;
+  #stats: WorkStats | undefined;
+  readonly #done = { success: 0, failed: 0, recovered: 0 };
+  #toldMs = -NEWS_MS;
+
+  constructor(readonly deps: LiveDatumsDeps) {}
+
+  begin(datum: WorkDatum): void {
+    const data = datum.inputs.map(({ path, node }) => ({
+      path,
+      hash: decodeNode(Buffer.from(node, 'base64')).hash.toString('base64'),
+    }));
+    this.#datum = { id: datum.id, data, startedMs: this.deps.clock.wallMs() };
+  }
+
+  onTry(attempt: AbortController, stats: WorkStats): void {
+    this.#attempt = attempt;
+    this.#stats = stats;
+  }
+
+  done(state: DatumResult['state']): void {
+    this.#done[state] += 1;
+    this.end();
+    const { clock, queue, task, count } = this.deps;
+    const now = clock.monotonicMs();
+    const { success: processed, failed, recovered } = this.#done;
+    // The result tells of the last one.
+    const isLast = processed + failed + recovered === count;
+    if (isLast || now - this.#toldMs < NEWS_MS) return;
+    this.#toldMs = now;
+    queue.publishProgress(task.job, { task: task.task, processed, failed, recovered });
+  }
+
+  /** No datum is at work any more. */
+  end(): void {
+    this.#datum = undefined;
+    this.#attempt = undefined;
+    this.#stats = undefined;
+  }
+
+  status(): Partial<RunningTask> {
+    const { success: processed, failed, recovered } = this.#done;
+    const counts = { processed, recovered };
+    const datum = this.#datum;
+    if (!datum) return counts;
+    const queueSize = Math.max(0, this.deps.count - processed - failed - recovered - 1);
+    return {
+      ...counts,
+      ...{ datum: datum.id, data: datum.data, startedMs: datum.startedMs, queueSize },
+      ...(this.#stats ? { stats: { ...this.#stats } } : {}),
+    };
+  }
+
+  restart(filters: readonly string[]): boolean {
+    const attempt = this.#attempt;
+    const datum = this.#datum;
+    if (!datum || !attempt || attempt.signal.aborted) return false;
+    const names = new Set(datum.data.flatMap(namesOf));
+    if (!filters.every((filter) => names.has(filter))) return false;
+    attempt.abort(cancelledBy('a request to restart the datum'));
+    return true;
+  }
+
+  lines(from: number): Promise<LinesSoFar> {
+    return this.deps.log.soFar(from);
+  }
+}
+
+/** How a filter may name a file: by its path, or its hash in base64 or hex. */
+function namesOf({ path, hash }: FileName): string[] {
+  return [path, hash, Buffer.from(hash, 'base64').toString('hex')];
+}
