@@ -31,7 +31,7 @@ export interface LiveDatumsDeps {
 
 type FileName = NonNullable<RunningTask['data']>[number];
 
-/** News of a task's progress are at least this far apart. */
+/** News of a task's progress, told again and again: whoever listens later hears them too. */
 const NEWS_MS = 500;
 
 export class LiveDatums implements LiveTask {
@@ -39,7 +39,8 @@ export class LiveDatums implements LiveTask {
   #attempt: AbortController | undefined;
   #stats: WorkStats | undefined;
   readonly #done = { success: 0, failed: 0, recovered: 0 };
-  #toldMs = -NEWS_MS;
+  #telling = false;
+  readonly #over = new AbortController();
 
   constructor(readonly deps: LiveDatumsDeps) {}
 
@@ -59,14 +60,25 @@ export class LiveDatums implements LiveTask {
   done(state: DatumResult['state']): void {
     this.#done[state] += 1;
     this.end();
+    if (this.#telling) return;
+    this.#telling = true;
+    void this.#tell();
+  }
+
+  /** The task is over. */
+  close(): void {
+    this.#over.abort();
+  }
+
+  async #tell(): Promise<void> {
     const { clock, queue, task, count } = this.deps;
-    const now = clock.monotonicMs();
-    const { success: processed, failed, recovered } = this.#done;
-    // The result tells of the last one.
-    const isLast = processed + failed + recovered === count;
-    if (isLast || now - this.#toldMs < NEWS_MS) return;
-    this.#toldMs = now;
-    queue.publishProgress(task.job, { task: task.task, processed, failed, recovered });
+    while (!this.#over.signal.aborted) {
+      const { success: processed, failed, recovered } = this.#done;
+      // The result tells of the last one.
+      if (processed + failed + recovered === count) return;
+      queue.publishProgress(task.job, { task: task.task, processed, failed, recovered });
+      await clock.sleep(NEWS_MS, { signal: this.#over.signal }).catch(() => undefined);
+    }
   }
 
   /** No datum is at work any more. */

@@ -168,6 +168,7 @@ class TaskRun {
   }
 
   async close(): Promise<void> {
+    this.live.close();
     this.#writer?.abort();
     await this.#inputs.close();
   }
