@@ -54,16 +54,21 @@ export class WorkerSecrets implements Disposable {
 
   /** Throws what the cluster says when it does not give them now, and STATE_CONFLICT for mounts. */
   async of(spec: JobSpec, wait: Wait): Promise<TaskSecrets> {
-    const secrets = spec.transform.secrets ?? [];
-    if (secrets.length === 0) return NONE;
-    const known = this.#jobs.get(spec.job);
+    const key = `${spec.pipeline}/${spec.job}`;
+    const known = this.#jobs.get(key);
     if (known) return known;
-    const made = this.#make(spec, secrets, wait);
-    this.#jobs.set(spec.job, made);
-    made.catch(() => this.#jobs.delete(spec.job));
+    const made = this.fresh(spec, wait);
+    this.#jobs.set(key, made);
+    made.catch(() => this.#jobs.delete(key));
     const [oldest] = this.#jobs.keys();
     if (this.#jobs.size > JOBS_MAX && oldest !== undefined) this.#jobs.delete(oldest);
     return made;
+  }
+
+  /** As `of`, with the values of this moment: for a process that is started (again). */
+  async fresh(spec: JobSpec, wait: Wait): Promise<TaskSecrets> {
+    const secrets = spec.transform.secrets ?? [];
+    return secrets.length === 0 ? NONE : this.#make(spec, secrets, wait);
   }
 
   [Symbol.dispose](): void {

@@ -39,7 +39,7 @@ export interface TaskDeps extends Omit<DatumDeps, 'read'> {
   readonly cache: InputCache;
   readonly images: Pick<Images, 'resolve'>;
   readonly boxes: SlotBoxes;
-  readonly secrets: Pick<WorkerSecrets, 'of'>;
+  readonly secrets: Pick<WorkerSecrets, 'of' | 'fresh'>;
   /** All GPUs of this worker. */
   readonly gpus: readonly string[];
   readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog' | 'publishProgress'>;

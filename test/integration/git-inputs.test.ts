@@ -7,6 +7,7 @@ import {
   type GitInput,
   type PipelineInfo,
 } from '../../proto/generated/pps.js';
+import { freePort } from '../support/free-port.js';
 import { startGitServer, type GitServer } from '../support/git-server.js';
 import { startStack, type Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
@@ -114,6 +115,31 @@ describe('a git input', () => {
     expect((await push({ ref: 'x' })).status).toBe(400);
     const elsewhere = await fetch(`http://127.0.0.1:${stack.ready.webhookPort}/v1/other`);
     expect(elsewhere.status).toBe(404);
+  });
+
+  it('is what a service serves, until the next push', async () => {
+    const commit = git.repo('site');
+    commit('master', { 'a.txt': 'one' });
+    const port = await freePort();
+    const input = { git: { name: 'site', url: git.url('site'), pollInterval: { seconds: 1 } } };
+    const cmd = ['python3', '-m', 'http.server', String(port), '-d', '/pfs/site'];
+    await stack.client.createPipeline(
+      CreatePipelineRequest.fromPartial({
+        pipeline: { name: 'serves' },
+        transform: { cmd },
+        input,
+        service: { internalPort: port, externalPort: port },
+      }),
+    );
+    const shows = (wanted: string): Promise<unknown> =>
+      until(`${wanted} is served`, async () => {
+        const answer = await fetch(`http://127.0.0.1:${port}/a.txt`).catch(() => undefined);
+        return (await answer?.text()) === wanted;
+      });
+    await shows('one');
+    commit('master', { 'a.txt': 'two' });
+    await shows('two');
+    await stack.tusk(['delete', 'pipeline', 'serves']);
   });
 
   it('reads file urls below the directory that the settings name', async () => {

@@ -101,6 +101,33 @@ describe('user code', () => {
     expect(files['/writable']).toBeUndefined();
   });
 
+  it('sees them in spouts too, with the values of the moment it starts', async () => {
+    await tusk('create secret -f -', manifest('feed', { token: 'first' }));
+    const code = [
+      'mkdir -p /tmp/o; printf "$TOKEN $(cat /mnt/feed/token)" > /tmp/o/v',
+      'tar -C /tmp/o -cf - v > /pfs/out; sleep 1000',
+    ];
+    const secrets = [
+      { name: 'feed', envVar: 'TOKEN', key: 'token' },
+      { name: 'feed', mountPath: '/mnt/feed' },
+    ];
+    const transform = { cmd: ['sh', '-c', code.join('; ')], secrets };
+    const spec = { pipeline: { name: 'feeds' }, transform, spout: { overwrite: true } };
+    await stack.client.createPipeline(CreatePipelineRequest.fromPartial(spec));
+    const shows = (value: string): Promise<unknown> =>
+      until(`the spout saw ${value}`, async () => {
+        const files = await stack.client.files('feeds', 'master').catch(() => ({}));
+        return (files as Record<string, string>)['/v'] === value;
+      });
+    await shows('first first');
+    await tusk('delete secret feed');
+    await tusk('create secret -f -', manifest('feed', { token: 'second' }));
+    expect(await tusk('stop pipeline feeds')).toBe('');
+    expect(await tusk('start pipeline feeds')).toBe('');
+    await shows('second second');
+    expect(await tusk('delete pipeline feeds')).toBe('');
+  });
+
   it('leaves no value in etcd, in the store, in logs or on the disk of a worker', async () => {
     const found = (...args: string[]): string => {
       try {

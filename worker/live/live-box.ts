@@ -3,7 +3,7 @@ import type { LiveSpec } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
 import { datumEnvironment, stdinText, type EnvironmentExtras } from '../environment.js';
 import { needsSu, type RunImage } from '../images.js';
-import type { Limits, RunCommand, SlotPlace } from '../spawner-protocol.js';
+import type { Limits, Mount, RunCommand, SlotPlace } from '../spawner-protocol.js';
 import { limitsOf, type TaskDeps } from '../task.js';
 import { findUser, homeOf } from '../users.js';
 
@@ -12,11 +12,12 @@ export interface LiveBox {
   readonly user: RunCommand['user'];
   readonly extras: EnvironmentExtras;
   readonly limits: Limits;
+  readonly mounts: readonly Mount[];
 }
 
-/** Throws ImageError, or INVALID_INPUT for a user that is not there. */
+/** Throws ImageError, INVALID_INPUT for a user that is not there, what keeps secrets away. */
 export async function findBox(
-  deps: Pick<TaskDeps, 'images' | 'uid'>,
+  deps: Pick<TaskDeps, 'images' | 'uid' | 'secrets'>,
   spec: LiveSpec,
   wait: Wait,
 ): Promise<LiveBox> {
@@ -29,8 +30,10 @@ export async function findBox(
     ...(passwd === undefined ? {} : { passwd }),
   });
   const user = found && rootfs !== undefined && needsSu(rootfs) ? { ...found, su: true } : found;
-  const extras = passwd === undefined ? {} : { image: image.env, home: homeOf(passwd, user) };
-  return { image, user, extras, limits: limitsOf(spec.job) };
+  const root = passwd === undefined ? {} : { image: image.env, home: homeOf(passwd, user) };
+  const { env, mounts } = await deps.secrets.fresh(spec.job, wait);
+  const extras = { ...root, secrets: env };
+  return { image, user, extras, limits: limitsOf(spec.job), mounts };
 }
 
 /** The part of a place that the box decides. */

@@ -153,7 +153,7 @@ export class LiveRun {
       isolation: this.deps.isolation,
       dir,
       pipe: place.pipe,
-      mounts: place.mounts,
+      mounts: [...place.mounts, ...box.mounts],
       ...placeOf(box, this.deps),
     });
     const command = commandOf(this.deps, spec, box, place.env);
@@ -272,11 +272,20 @@ export class LiveRun {
     if (pipe) await makePipe(join(files.pfs, 'out'));
     const datum = { ...(spec.datum ?? EMPTY_DATUM) };
     await this.#place(datum, files, wait);
+    await this.#clone(spec, files, wait);
     if (reply.marker.length > 0) await this.#placeMarker(reply.marker, files, wait);
     const client = pipe
       ? clientFiles(join(files.dir, 'pachctl'), this.deps.link.address())
       : { mounts: [], env: {} };
     return { pipe, ...client };
+  }
+
+  /** /pfs/<name> of a git input is a clone. */
+  async #clone({ job, datum }: LiveSpec, files: SlotFiles, wait: Wait): Promise<void> {
+    for (const { name } of datum?.inputs ?? []) {
+      const git = job.git?.[name];
+      if (git) await this.deps.clones.place(git, files.takeTree(name), wait);
+    }
   }
 
   async #place(datum: NonNullable<LiveSpec['datum']>, files: SlotFiles, wait: Wait): Promise<void> {
