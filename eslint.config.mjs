@@ -3,13 +3,14 @@ import tseslint from 'typescript-eslint';
 
 /** folder → folders it must not import (docs/architecture.md has the table). */
 const never = {
-  core: ['proto', 'storage', 'queue', 'coordinator', 'worker', 'cli'],
-  proto: ['storage', 'queue', 'coordinator', 'worker', 'cli'],
-  storage: ['proto', 'queue', 'coordinator', 'worker', 'cli'],
-  queue: ['proto', 'storage', 'coordinator', 'worker', 'cli'],
+  core: ['proto', 'storage', 'http', 'queue', 'coordinator', 'worker', 'cli'],
+  proto: ['storage', 'http', 'queue', 'coordinator', 'worker', 'cli'],
+  storage: ['proto', 'http', 'queue', 'coordinator', 'worker', 'cli'],
+  http: ['proto', 'queue', 'coordinator', 'worker', 'cli'],
+  queue: ['proto', 'storage', 'http', 'coordinator', 'worker', 'cli'],
   coordinator: ['worker', 'cli'],
   worker: ['coordinator', 'cli'],
-  cli: ['storage', 'queue', 'coordinator', 'worker'],
+  cli: ['storage', 'http', 'queue', 'coordinator', 'worker'],
 };
 
 /** package → the only places that may import it. */

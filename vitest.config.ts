@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: [
-      '{core,proto,storage,queue,coordinator,worker,cli}/**/*.test.ts',
+      '{core,proto,storage,http,queue,coordinator,worker,cli}/**/*.test.ts',
       'test/tidy.test.ts',
     ],
     testTimeout: 20_000,

@@ -8,15 +8,25 @@ import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..');
-const FOLDERS = ['core', 'proto', 'storage', 'queue', 'coordinator', 'worker', 'cli'] as const;
+const FOLDERS = [
+  'core',
+  'proto',
+  'storage',
+  'http',
+  'queue',
+  'coordinator',
+  'worker',
+  'cli',
+] as const;
 
 const ALLOWED: Record<(typeof FOLDERS)[number], readonly string[]> = {
   core: [],
   proto: ['core'],
   storage: ['core'],
+  http: ['core', 'storage'],
   queue: ['core'],
-  coordinator: ['core', 'proto', 'storage', 'queue'],
-  worker: ['core', 'proto', 'storage', 'queue'],
+  coordinator: ['core', 'proto', 'storage', 'http', 'queue'],
+  worker: ['core', 'proto', 'storage', 'http', 'queue'],
   cli: ['core', 'proto'],
 };
 

@@ -6,11 +6,11 @@ import { codeOf, invalidInput, messageOf, notFound, type ErrorCode } from '../..
 import { canonicalPath } from '../../storage/glob.js';
 import type { FileContent } from '../../storage/types.js';
 import { inspectFile } from '../versioning/files/read-files.js';
-import { contentTypeOf } from './http/content-type.js';
-import type { Exchange } from './http/http-server.js';
-import { endResponse, requestBody, wholeBody } from './http/message-body.js';
+import { contentTypeOf } from '../../http/content-type.js';
+import type { Exchange } from '../../http/http-server.js';
+import { endResponse, requestBody, wholeBody } from '../../http/message-body.js';
 import { BadGateway, proxyToService } from './service-proxy.js';
-import { planAnswer, sendFile, type FileAnswer } from './http/send-file.js';
+import { planAnswer, sendFile, type FileAnswer } from '../../http/send-file.js';
 import type { GatewayDeps } from './s3/bucket.js';
 
 const FORM_BYTES_MAX = 64 * 1024;

@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.js';
 import type { Log } from '../../core/log.js';
 import { ResourceStack } from '../../core/resource-stack.js';
 import { httpApi } from './http-api.js';
-import { openHttpServer } from './http/http-server.js';
+import { openHttpServer } from '../../http/http-server.js';
 import type { GatewayDeps } from './s3/bucket.js';
 import { s3Api } from './s3/s3-api.js';
 

@@ -10,7 +10,7 @@ import type { Wait } from '../../storage/types.js';
 import type { Meta } from '../meta/index.js';
 import { pipelineKey, pipelineNotFound, type PipelineRecord } from '../pipelines/model.js';
 import { liveStateKey, type LiveState } from '../scheduling/live/model.js';
-import type { Exchange } from './http/http-server.js';
+import type { Exchange } from '../../http/http-server.js';
 
 /** Headers about one connection only. */
 const HOP_BY_HOP = new Set([

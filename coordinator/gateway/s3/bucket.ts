@@ -21,7 +21,7 @@ import {
   noSuchVersion,
   notImplemented,
   S3Error,
-} from './s3-error.js';
+} from '../../../http/s3/s3-error.js';
 
 /** What every operation of the gateway works with. */
 export interface GatewayDeps {

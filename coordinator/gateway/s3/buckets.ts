@@ -3,16 +3,14 @@ import type { BranchRecord, RepoRecord } from '../../versioning/model.js';
 import { branchesPrefix, branchKey, repoKey } from '../../versioning/model.js';
 import { checkBranchName, checkRepoName } from '../../versioning/refs.js';
 import type { Wait } from '../../../storage/types.js';
-import { isoTime, sendEmpty, sendXml } from './answers.js';
+import { sendEmpty, sendXml } from '../../../http/s3/answers.js';
 import { DEFAULT_BRANCH, needBucket, openView, type Bucket, type GatewayDeps } from './bucket.js';
-import { listPage, OWNER } from './list-objects.js';
+import { bucketList, REGION } from '../../../http/s3/bucket-list.js';
+import { listPage } from '../../../http/s3/listing.js';
 import type { BucketRequest, S3Request } from './s3-request.js';
-import { notImplemented, S3Error } from './s3-error.js';
+import { notImplemented, S3Error } from '../../../http/s3/s3-error.js';
 import { uploadsPrefix } from './upload-store.js';
-import { document, tag } from './xml.js';
-
-/** What we call the place: clients need some region to sign for. */
-const REGION = 'us-east-1';
+import { document, tag } from '../../../http/s3/xml.js';
 
 /** ListBuckets: one per branch; a repo without branches shows the one it will have. */
 export async function listBuckets(deps: GatewayDeps, { exchange }: S3Request): Promise<void> {
@@ -24,16 +22,7 @@ export async function listBuckets(deps: GatewayDeps, { exchange }: S3Request): P
     })),
   );
   buckets.sort((a, b) => (a.name < b.name ? -1 : 1));
-  const text = document('ListAllMyBucketsResult', [
-    OWNER,
-    tag(
-      'Buckets',
-      buckets.map(({ name, created }) =>
-        tag('Bucket', [tag('Name', name), tag('CreationDate', isoTime(created))]),
-      ),
-    ),
-  ]);
-  await sendXml(exchange, text);
+  await sendXml(exchange, bucketList(buckets));
 }
 
 export async function headBucket(deps: GatewayDeps, request: BucketRequest): Promise<void> {
@@ -98,7 +87,7 @@ export async function deleteBucket(deps: GatewayDeps, request: BucketRequest): P
 async function needEmpty(deps: GatewayDeps, bucket: Bucket, wait: Wait): Promise<void> {
   const view = await openView(deps, bucket, undefined, wait);
   const first = { prefix: '', delimiter: '', after: undefined, count: 1 };
-  const { keys } = await listPage(deps, view, first, wait);
+  const { keys } = await listPage(deps.storage.trees, view.root, first, wait);
   if (keys.length > 0) throw notEmpty(bucket);
 }
 

@@ -6,13 +6,14 @@ import type { TreeNode, Wait } from '../../../storage/types.js';
 import { historyOf } from '../../versioning/files/file-history.js';
 import type { FilesDeps } from '../../versioning/files/put-files.js';
 import type { CommitRecord } from '../../versioning/model.js';
-import { isoTime, sendXml } from './answers.js';
+import { isoTime, sendXml } from '../../../http/s3/answers.js';
 import { openView, type GatewayDeps, type View } from './bucket.js';
-import { listParameters, listPage, OWNER, type PageRequest } from './list-objects.js';
-import { readPath } from './object-key.js';
+import { listParameters, listPage, OWNER, type PageRequest } from '../../../http/s3/listing.js';
+import { readPath } from '../../../http/s3/object-key.js';
 import type { BucketRequest } from './s3-request.js';
-import { etagOf, modifiedOf } from './stored-object.js';
-import { document, optional, tag, type Xml } from './xml.js';
+import { etagOf } from '../../../http/s3/etag.js';
+import { modifiedOf } from './stored-object.js';
+import { document, optional, tag, type Xml } from '../../../http/s3/xml.js';
 
 interface Version {
   readonly key: string;
@@ -71,7 +72,7 @@ async function versionPage(
       if (versions.length > count) break;
     }
   }
-  const page = await listPage(deps, view, { ...request, count }, wait);
+  const page = await listPage(deps.storage.trees, view.root, { ...request, count }, wait);
   for (const { key, node } of page.keys) {
     if (versions.length > count) break;
     for await (const version of history(key, node, wait)) {

@@ -2,38 +2,37 @@
  * Multipart uploads. Parts are stored as they come and never move; completing joins them by
  * reference as far as possible (what is read again is where parts meet) and makes one commit.
  */
+import { xmlBody } from '../../../http/s3/request.js';
 import type { Clock } from '../../../core/clock.js';
 import { newUuid } from '../../../core/ids.js';
 import type { Semaphore } from '../../../core/semaphore.js';
 import type { FileContent } from '../../../storage/types.js';
-import { parseRange } from '../http/conditions.js';
-import { endResponse, requestBody } from '../http/message-body.js';
-import { errorDocument, isoTime, sendEmpty, sendXml } from './answers.js';
+import { parseRange } from '../../../http/conditions.js';
+import { requestBody } from '../../../http/message-body.js';
+import { isoTime, sendEmpty, sendXml } from '../../../http/s3/answers.js';
 import { needBucket, needWritable, type GatewayDeps } from './bucket.js';
-import { listParameters, OWNER } from './list-objects.js';
-import { copySourceHeader, guardOf, openSource, sameTag } from './objects.js';
-import { writePath } from './object-key.js';
-import { openPayload } from './payload.js';
+import { listParameters, OWNER } from '../../../http/s3/listing.js';
+import { etagOf } from '../../../http/s3/etag.js';
+import { copySourceHeader, guardOf, openSource } from './objects.js';
+import { writePath } from '../../../http/s3/object-key.js';
+import { openPayload } from '../../../http/s3/payload.js';
+import { copySourceOf, type BucketRequest, type CopySource } from './s3-request.js';
+import { invalidArgument, invalidRequest, S3Error } from '../../../http/s3/s3-error.js';
+import { contentToCopy, type StoredObject } from './stored-object.js';
 import {
-  copySourceOf,
-  numberOf,
-  xmlBody,
-  type BucketRequest,
-  type CopySource,
-} from './s3-request.js';
-import { invalidArgument, invalidRequest, malformedXml, S3Error, toS3Error } from './s3-error.js';
-import { contentToCopy, etagOf, type StoredObject } from './stored-object.js';
+  chosenParts,
+  completed,
+  initiated,
+  listedParts,
+  partNumberOf,
+  sendParts,
+  type ListedPart,
+} from '../../../http/s3/parts.js';
+import { answerPatiently } from '../../../http/s3/patient-answer.js';
 import type { StoredPart, UploadRecord, UploadStore } from './upload-store.js';
-import { applyChange, storeBytes } from './write-objects.js';
-import {
-  childText,
-  document,
-  optional,
-  root,
-  tag,
-  XML_DECLARATION,
-  type XmlElement,
-} from './xml.js';
+import { storeBytes } from '../../../http/store-bytes.js';
+import { applyChange } from './write-objects.js';
+import { document, optional, tag } from '../../../http/s3/xml.js';
 
 export interface MultipartDeps extends GatewayDeps {
   readonly uploads: UploadStore;
@@ -42,11 +41,6 @@ export interface MultipartDeps extends GatewayDeps {
   readonly slots: Semaphore;
 }
 
-const PARTS_MAX = 10_000;
-const PART_BYTES_MIN = 5 * 1024 * 1024;
-/** An answer that takes longer than this is begun, and kept alive with white space. */
-const PATIENCE_MS = 5_000;
-
 export async function createUpload(deps: MultipartDeps, request: BucketRequest): Promise<void> {
   const { exchange, bucket, key } = request;
   const { marker } = writePath(key);
@@ -54,21 +48,14 @@ export async function createUpload(deps: MultipartDeps, request: BucketRequest):
   await needWritable(deps, bucket, exchange);
   const id = newUuid().replaceAll('-', '');
   await deps.uploads.create(bucket, { id, key }, exchange);
-  const text = document('InitiateMultipartUploadResult', [
-    tag('Bucket', bucket.text),
-    tag('Key', key),
-    tag('UploadId', id),
-  ]);
-  await sendXml(exchange, text);
+  await sendXml(exchange, initiated({ ...request, bucket: bucket.text }, id));
 }
 
 /** UploadPart and UploadPartCopy. */
 export async function uploadPart(deps: MultipartDeps, request: BucketRequest): Promise<void> {
   const { exchange, bucket, key, query } = request;
   const id = query.get('uploadId') ?? '';
-  const limits = { initial: 0, least: 1, most: PARTS_MAX };
-  const number = numberOf(query, 'partNumber', limits);
-  if (number === 0) throw invalidArgument('partNumber', '', 'partNumber is missing');
+  const number = partNumberOf(query);
   const upload = await deps.uploads.get(bucket, id, key, exchange);
   needOpen(upload);
   const source = copySourceOf(request);
@@ -133,51 +120,12 @@ function needOpen(upload: UploadRecord): void {
 export async function completeUpload(deps: MultipartDeps, request: BucketRequest): Promise<void> {
   const { exchange, bucket, key, query } = request;
   const upload = await deps.uploads.get(bucket, query.get('uploadId') ?? '', key, exchange);
-  const listed = partsOf(await xmlBody(request));
-  await answerPatiently(deps.clock, request, async () => {
+  const listed = listedParts(await xmlBody(request));
+  await answerPatiently(deps.clock, exchange, async () => {
     const { commit, etag } = upload.made ?? (await complete(deps, request, upload, listed));
-    const element = root('CompleteMultipartUploadResult', [
-      tag(
-        'Location',
-        `http://${exchange.request.headers.host ?? ''}/${bucket.text}/${encodeURI(key)}`,
-      ),
-      tag('Bucket', bucket.text),
-      tag('Key', key),
-      tag('ETag', etag),
-    ]);
+    const element = completed({ ...request, bucket: bucket.text }, etag);
     return { element, headers: { 'x-amz-version-id': commit } };
   });
-}
-
-interface ListedPart {
-  readonly number: number;
-  readonly etag: string;
-}
-
-function partsOf(body: XmlElement): ListedPart[] {
-  const parts = body.children
-    .filter(({ name }) => name === 'Part')
-    .map((part) => {
-      const number = Number(childText(part, 'PartNumber'));
-      const etag = childText(part, 'ETag');
-      if (!Number.isInteger(number) || etag === undefined) {
-        throw malformedXml('a <Part> needs <PartNumber> and <ETag>');
-      }
-      return { number, etag };
-    });
-  if (body.name !== 'CompleteMultipartUpload' || parts.length === 0) {
-    throw malformedXml('expected <CompleteMultipartUpload> with at least one <Part>');
-  }
-  for (const [index, { number }] of parts.entries()) {
-    if (index > 0 && number <= (parts[index - 1] as ListedPart).number) {
-      throw new S3Error(
-        'InvalidPartOrder',
-        400,
-        'The list of parts was not in ascending order. The parts list must be specified in order by part number.',
-      );
-    }
-  }
-  return parts;
 }
 
 async function complete(
@@ -190,7 +138,9 @@ async function complete(
   const { uploads, storage } = deps;
   const at = writePath(key);
   const guard = guardOf(deps, request, at);
-  const stored = await chosenParts(deps, request, upload, listed);
+  const there = new Map<number, StoredPart>();
+  for await (const part of uploads.parts(upload.id, exchange)) there.set(part.number, part);
+  const stored = chosenParts(upload.id, listed, there);
   const contents: FileContent[] = [];
   for (const part of stored) contents.push(await uploads.contentOf(part, exchange));
   const { signal } = exchange;
@@ -209,80 +159,6 @@ async function complete(
   return { commit, etag };
 }
 
-/** The parts that the client lists, checked against those that came. */
-async function chosenParts(
-  deps: MultipartDeps,
-  { exchange }: BucketRequest,
-  upload: UploadRecord,
-  listed: readonly ListedPart[],
-): Promise<StoredPart[]> {
-  const there = new Map<number, StoredPart>();
-  for await (const part of deps.uploads.parts(upload.id, exchange)) there.set(part.number, part);
-  return listed.map(({ number, etag }, index) => {
-    const part = there.get(number);
-    if (!part || !sameTag(part.etag, etag)) {
-      throw new S3Error(
-        'InvalidPart',
-        400,
-        "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
-        { details: { UploadId: upload.id, PartNumber: String(number), ETag: etag } },
-      );
-    }
-    if (index < listed.length - 1 && part.size < PART_BYTES_MIN) {
-      throw new S3Error(
-        'EntityTooSmall',
-        400,
-        'Your proposed upload is smaller than the minimum allowed size',
-        {
-          details: {
-            ProposedSize: String(part.size),
-            MinSizeAllowed: String(PART_BYTES_MIN),
-            PartNumber: String(number),
-          },
-        },
-      );
-    }
-    return part;
-  });
-}
-
-/**
- * Answers when the work is done. When that takes long the answer is begun and white space keeps the
- * connection alive; an error then comes in a body with status 200, as S3 clients expect here.
- */
-async function answerPatiently(
-  clock: Clock,
-  { exchange }: BucketRequest,
-  work: () => Promise<{ element: string; headers: Record<string, string> }>,
-): Promise<void> {
-  const { response, signal } = exchange;
-  const done = new AbortController();
-  const waiting = AbortSignal.any([signal, done.signal]);
-  const keepAlive = (async () => {
-    for (;;) {
-      await clock.sleep(PATIENCE_MS, { signal: waiting });
-      if (!response.headersSent) {
-        response.writeHead(200, { 'content-type': 'application/xml' });
-        response.write(XML_DECLARATION);
-      } else response.write(' ');
-    }
-  })().catch(() => undefined);
-  try {
-    const { element, headers } = await work();
-    done.abort();
-    await keepAlive;
-    if (response.headersSent) await endResponse(exchange, element);
-    else await sendXml(exchange, XML_DECLARATION + element, headers);
-  } catch (error) {
-    done.abort();
-    await keepAlive;
-    if (!response.headersSent || signal.aborted) throw error;
-    const answer = toS3Error(error);
-    exchange.log.warn({ err: error }, 'a multipart upload could not be completed');
-    await endResponse(exchange, errorDocument(answer, exchange).slice(XML_DECLARATION.length));
-  }
-}
-
 export async function abortUpload(deps: MultipartDeps, request: BucketRequest): Promise<void> {
   const { exchange, bucket, key, query } = request;
   const id = query.get('uploadId') ?? '';
@@ -295,37 +171,9 @@ export async function listParts(deps: MultipartDeps, request: BucketRequest): Pr
   const { exchange, bucket, key, query } = request;
   const id = query.get('uploadId') ?? '';
   needOpen(await deps.uploads.get(bucket, id, key, exchange));
-  const most = Number.MAX_SAFE_INTEGER;
-  const count = Math.min(1000, numberOf(query, 'max-parts', { initial: 1000, least: 0, most }));
-  const after = numberOf(query, 'part-number-marker', { initial: 0, least: 0, most });
-  const parts: StoredPart[] = [];
   const { signal } = exchange;
-  for await (const part of deps.uploads.parts(id, { signal, after: Math.min(after, 99_999) })) {
-    parts.push(part);
-    if (parts.length > count) break;
-  }
-  const shown = parts.slice(0, count);
-  const text = document('ListPartsResult', [
-    tag('Bucket', bucket.text),
-    tag('Key', key),
-    tag('UploadId', id),
-    tag('Initiator', [tag('ID', 'tusk'), tag('DisplayName', 'tusk')]),
-    OWNER,
-    tag('StorageClass', 'STANDARD'),
-    tag('PartNumberMarker', after),
-    tag('NextPartNumberMarker', shown.at(-1)?.number ?? after),
-    tag('MaxParts', count),
-    tag('IsTruncated', parts.length > count),
-    ...shown.map((part) =>
-      tag('Part', [
-        tag('PartNumber', part.number),
-        tag('LastModified', isoTime(part.at)),
-        tag('ETag', part.etag),
-        tag('Size', part.size),
-      ]),
-    ),
-  ]);
-  await sendXml(exchange, text);
+  const target = { ...request, bucket: bucket.text };
+  await sendParts(target, id, (after) => deps.uploads.parts(id, { signal, after }));
 }
 
 export async function listUploads(deps: MultipartDeps, request: BucketRequest): Promise<void> {

@@ -1,21 +1,17 @@
 /** Operations on one object: read, describe, write, copy, delete. */
+import { xmlBody } from '../../../http/s3/request.js';
 import type { DirNode, Wait } from '../../../storage/types.js';
 import type { NewOp } from '../../versioning/files/op-log.js';
-import { bare, checkConditions, conditionsOf, matches } from '../http/conditions.js';
-import { requestBody } from '../http/message-body.js';
-import { planAnswer, sendFile, type FileAnswer } from '../http/send-file.js';
-import { isoTime, sendEmpty, sendXml } from './answers.js';
+import { checkConditions, conditionsOf, matches } from '../../../http/conditions.js';
+import { requestBody } from '../../../http/message-body.js';
+import { etagOf } from '../../../http/s3/etag.js';
+import { sendObject } from '../../../http/s3/send-object.js';
+import { isoTime, sendEmpty, sendXml } from '../../../http/s3/answers.js';
 import { needBucket, needWritable, openView, type GatewayDeps, type View } from './bucket.js';
-import { isEmptyDir } from './key-lister.js';
-import { readPath, writePath, type KeyPath } from './object-key.js';
-import { openPayload } from './payload.js';
-import {
-  copySourceOf,
-  xmlBody,
-  type BucketRequest,
-  type CopySource,
-  type S3Request,
-} from './s3-request.js';
+import { isEmptyDir } from '../../../http/s3/key-lister.js';
+import { readPath, writePath, type KeyPath } from '../../../http/s3/object-key.js';
+import { openPayload } from '../../../http/s3/payload.js';
+import { copySourceOf, type BucketRequest, type CopySource, type S3Request } from './s3-request.js';
 import {
   invalidFilePath,
   invalidRequest,
@@ -25,27 +21,17 @@ import {
   preconditionFailed,
   S3Error,
   toS3Error,
-} from './s3-error.js';
+} from '../../../http/s3/s3-error.js';
 import {
   contentToCopy,
-  etagOf,
   findObject,
   needObject,
   objectHeaders,
   type StoredObject,
 } from './stored-object.js';
-import { applyChange, storeBytes } from './write-objects.js';
-import { childText, document, optional, tag, type Xml } from './xml.js';
-
-/** Query parameters that replace headers of the answer. */
-const OVERRIDES: Readonly<Record<string, string>> = {
-  'response-cache-control': 'cache-control',
-  'response-content-disposition': 'content-disposition',
-  'response-content-encoding': 'content-encoding',
-  'response-content-language': 'content-language',
-  'response-content-type': 'content-type',
-  'response-expires': 'expires',
-};
+import { storeBytes } from '../../../http/store-bytes.js';
+import { applyChange } from './write-objects.js';
+import { childText, document, optional, tag, type Xml } from '../../../http/s3/xml.js';
 
 /** GetObject and HeadObject. */
 export async function getObject(deps: GatewayDeps, request: BucketRequest): Promise<void> {
@@ -53,33 +39,9 @@ export async function getObject(deps: GatewayDeps, request: BucketRequest): Prom
   const version = query.get('versionId') ?? undefined;
   const view = await openView(deps, bucket, version, exchange);
   const object = await needObject(deps, view, key, exchange);
-  checkPartNumber(query.get('partNumber'));
-  const overrides = Object.entries(OVERRIDES).flatMap(([name, header]) => {
-    const value = query.get(name);
-    return value === null ? [] : [[header, value.replace(/[^\x20-\x7e]/g, '')] as const];
-  });
-  const file: FileAnswer = {
-    content: object.content,
-    etag: object.etag,
-    modifiedMs: object.modifiedMs,
-    headers: { ...objectHeaders(object), ...Object.fromEntries(overrides) },
-  };
-  const plan = planAnswer(exchange, file);
-  if (plan.kind === 'precondition-failed') throw preconditionFailed('If-Match');
-  if (plan.kind === 'range-not-satisfiable') throw badRange(object.content.size);
-  await sendFile(deps.storage, exchange, file, plan);
-}
-
-function checkPartNumber(text: string | null): void {
-  if (text === null || text === '1') return;
-  throw new S3Error('InvalidPartNumber', 416, 'The requested partnumber is not satisfiable');
-}
-
-function badRange(size: number): S3Error {
-  return new S3Error('InvalidRange', 416, 'The requested range is not satisfiable', {
-    details: { ActualObjectSize: String(size) },
-    headers: { 'content-range': `bytes */${size}` },
-  });
+  const { content, etag, modifiedMs } = object;
+  const file = { content, etag, modifiedMs, headers: objectHeaders(object) };
+  await sendObject(deps.storage, { exchange, query }, file);
 }
 
 /** GetObjectAttributes: what is known without reading the object. */
@@ -312,9 +274,4 @@ function errorElement(
     tag('Code', error.code),
     tag('Message', error.message),
   ]);
-}
-
-/** Tags as clients send them back, with or without quotes, are the same. */
-export function sameTag(a: string, b: string): boolean {
-  return bare(a.trim()) === bare(b.trim());
 }

@@ -1,7 +1,7 @@
 /** The S3 gateway: which request is which operation. */
 import { Semaphore } from '../../../core/semaphore.js';
-import type { Exchange } from '../http/http-server.js';
-import { sendError } from './answers.js';
+import type { Exchange } from '../../../http/http-server.js';
+import { sendError } from '../../../http/s3/answers.js';
 import {
   createBucket,
   deleteBucket,
@@ -29,7 +29,7 @@ import {
   putOrCopy,
 } from './objects.js';
 import { readRequest, type BucketRequest, type S3Deps } from './s3-request.js';
-import { notImplemented, S3Error, toS3Error } from './s3-error.js';
+import { notImplemented, S3Error, toS3Error } from '../../../http/s3/s3-error.js';
 import { putBucketVersioning, settingOf, settings } from './settings.js';
 import { UploadStore } from './upload-store.js';
 

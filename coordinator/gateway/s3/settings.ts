@@ -2,14 +2,14 @@
  * Settings of buckets and objects that S3 knows and we do not have. Asking what is set gets the true
  * answer (nothing); setting something is refused.
  */
-import { sendEmpty, sendXml } from './answers.js';
+import { xmlBody } from '../../../http/s3/request.js';
+import { sendEmpty, sendXml } from '../../../http/s3/answers.js';
 import { needBucket, openView, type GatewayDeps } from './bucket.js';
-import { OWNER } from './list-objects.js';
+import { OWNER } from '../../../http/s3/listing.js';
 import type { BucketRequest } from './s3-request.js';
-import { malformedXml, notImplemented, S3Error } from './s3-error.js';
-import { xmlBody } from './s3-request.js';
+import { malformedXml, notImplemented, S3Error } from '../../../http/s3/s3-error.js';
 import { needObject } from './stored-object.js';
-import { childText, document, tag } from './xml.js';
+import { childText, document, tag } from '../../../http/s3/xml.js';
 
 type Nothing = { readonly code: string; readonly text: string } | { readonly xml: () => string };
 

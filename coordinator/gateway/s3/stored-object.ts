@@ -2,11 +2,12 @@
 import type { FileContent, FileNode, TreeNode, Wait } from '../../../storage/types.js';
 import { EMPTY_CONTENT } from '../../../storage/index.js';
 import type { CommitRecord } from '../../versioning/model.js';
-import { contentTypeOf } from '../http/content-type.js';
+import { contentTypeOf } from '../../../http/content-type.js';
 import type { GatewayDeps, View } from './bucket.js';
-import { isEmptyDir } from './key-lister.js';
-import { readPath } from './object-key.js';
-import { noSuchKey } from './s3-error.js';
+import { isEmptyDir } from '../../../http/s3/key-lister.js';
+import { readPath } from '../../../http/s3/object-key.js';
+import { etagOf } from '../../../http/s3/etag.js';
+import { noSuchKey } from '../../../http/s3/s3-error.js';
 
 export interface StoredObject {
   readonly key: string;
@@ -18,14 +19,6 @@ export interface StoredObject {
 }
 
 export const DIRECTORY_TYPE = 'application/x-directory';
-
-/**
- * The content hash, marked so that no client takes it for an MD5 of the bytes: a tag with a dash is
- * one that can not be recomputed.
- */
-export function etagOf(node: { readonly hash: Buffer }): string {
-  return `"${node.hash.toString('hex')}-1"`;
-}
 
 /** Earlier times, and times after the commit, come from ids that tell no time. */
 const EARLIEST_MS = Date.UTC(2014, 0, 1);

@@ -18,7 +18,7 @@ import {
 import type { FileContent, Wait } from '../../../storage/types.js';
 import type { Meta, MetaTxn } from '../../meta/index.js';
 import type { Bucket } from './bucket.js';
-import { noSuchUpload } from './s3-error.js';
+import { noSuchUpload } from '../../../http/s3/s3-error.js';
 
 /** `s3/up/<repo>/<branch>/<id>` */
 export interface UploadRecord {

@@ -7,32 +7,10 @@
  * W3 What S3 promises and files do not (a key never replaces a directory) is checked in the
  *    transaction that shows the change.
  */
-import type { DirNode, FileContent, Wait } from '../../../storage/types.js';
-import type { Storage } from '../../../storage/index.js';
+import type { DirNode, Wait } from '../../../storage/types.js';
 import type { MetaTxn } from '../../meta/index.js';
 import { OpLog, type NewOp } from '../../versioning/files/op-log.js';
 import { DEFAULT_BRANCH, needWritable, type Bucket, type GatewayDeps } from './bucket.js';
-
-/** Stores bytes. Returns when they are durable; throws when the source does. */
-export async function storeBytes(
-  storage: Storage,
-  bytes: AsyncIterable<Buffer>,
-  wait: Wait,
-): Promise<FileContent> {
-  const writer = storage.newWriter({ signal: wait.signal });
-  try {
-    const sink = writer.beginFile();
-    for await (const part of bytes) {
-      const room = sink.write(part);
-      if (room) await room;
-    }
-    const content = await sink.end();
-    await writer.flush(wait);
-    return content;
-  } finally {
-    writer.abort();
-  }
-}
 
 export interface Change extends Wait {
   readonly bucket: Bucket;

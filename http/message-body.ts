@@ -1,6 +1,6 @@
 /** Bytes into and out of an exchange, with backpressure both ways. */
 import { once } from 'node:events';
-import { cancelled, invalidInput } from '../../../core/errors.js';
+import { cancelled, invalidInput } from '../core/errors.js';
 import type { Exchange } from './http-server.js';
 
 /**

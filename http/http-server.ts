@@ -8,10 +8,10 @@
  * H3 Bounded: connections, idle time, and the bytes that are read and thrown away behind an error.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Clock } from '../../../core/clock.js';
-import { AppError, cancelled, codeOf, messageOf } from '../../../core/errors.js';
-import { newUuid } from '../../../core/ids.js';
-import type { Log } from '../../../core/log.js';
+import type { Clock } from '../core/clock.js';
+import { AppError, cancelled, codeOf, messageOf } from '../core/errors.js';
+import { newUuid } from '../core/ids.js';
+import type { Log } from '../core/log.js';
 
 export interface Exchange {
   readonly request: IncomingMessage;
@@ -73,7 +73,7 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     const late = options.clock.sleep(DRAIN_MS, { signal: grace.signal }).catch(() => undefined);
     await Promise.race([closed, late]);
     grace.abort();
-    stopping.abort(new AppError('UNAVAILABLE', 'the coordinator is stopping'));
+    stopping.abort(new AppError('UNAVAILABLE', 'the server is stopping'));
     server.closeAllConnections();
     await closed;
   };

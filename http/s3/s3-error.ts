@@ -1,5 +1,5 @@
 /** Errors in the words of S3, and the one table from ours to theirs. */
-import { codeOf, messageOf, type ErrorCode } from '../../../core/errors.js';
+import { codeOf, messageOf, type ErrorCode } from '../../core/errors.js';
 
 /** An answer that S3 clients understand. */
 export class S3Error extends Error {

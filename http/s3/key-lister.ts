@@ -6,9 +6,9 @@
  * K1 Starting anywhere costs the depth of the path, not what lies before it.
  * K2 What waits is a chain of names each beginning with the one before: memory is a key's length.
  */
-import type { DirNode, FileNode, TreeNode, Wait } from '../../../storage/types.js';
-import { toBinary } from '../../../storage/path.js';
-import type { Trees } from '../../../storage/index.js';
+import type { DirNode, FileNode, TreeNode, Wait } from '../../storage/types.js';
+import { toBinary } from '../../storage/path.js';
+import type { Trees } from '../../storage/index.js';
 
 /** A key, or with a delimiter everything below one directory. */
 export type Listed =
@@ -25,7 +25,7 @@ export interface ListRange extends Wait {
   readonly flat: boolean;
 }
 
-type ListTrees = Pick<Trees, 'empty' | 'list' | 'lookup'>;
+export type ListTrees = Pick<Trees, 'empty' | 'list' | 'lookup'>;
 
 /** Keys of a root directory. */
 export function listKeys(trees: ListTrees, dir: DirNode, range: ListRange): AsyncGenerator<Listed> {

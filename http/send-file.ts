@@ -1,6 +1,6 @@
 /** Answers GET and HEAD of a file: conditions, ranges, bytes. Shared by the S3 and HTTP APIs. */
-import type { Storage } from '../../../storage/index.js';
-import type { FileContent } from '../../../storage/types.js';
+import type { Storage } from '../storage/index.js';
+import type { FileContent } from '../storage/types.js';
 import {
   checkConditions,
   conditionsOf,
@@ -38,7 +38,7 @@ export function planAnswer({ request }: Exchange, file: FileAnswer): FilePlan {
 
 /** Sends headers and, for GET, the bytes. The first bytes are read before anything is promised. */
 export async function sendFile(
-  storage: Storage,
+  storage: Pick<Storage, 'read'>,
   exchange: Exchange,
   file: FileAnswer,
   plan: Servable,

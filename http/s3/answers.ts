@@ -1,6 +1,6 @@
 /** Small answers: headers alone, XML documents, errors. */
-import type { Exchange } from '../http/http-server.js';
-import { endResponse } from '../http/message-body.js';
+import type { Exchange } from '../http-server.js';
+import { endResponse } from '../message-body.js';
 import type { S3Error } from './s3-error.js';
 import { document, tag } from './xml.js';
 

@@ -1,6 +1,6 @@
 /** Keys of objects and the paths of files they stand for. */
-import { canonicalPath, writablePath } from '../../../storage/glob.js';
-import { codeOf, messageOf } from '../../../core/errors.js';
+import { canonicalPath, writablePath } from '../../storage/glob.js';
+import { codeOf, messageOf } from '../../core/errors.js';
 import { invalidFilePath, S3Error } from './s3-error.js';
 
 const KEY_BYTES_MAX = 1024;

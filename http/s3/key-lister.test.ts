@@ -1,12 +1,11 @@
 /** Listings against the obvious: all keys sorted bytewise, filtered and rolled up. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../../core/clock.js';
-import { silentLog } from '../../../core/log.js';
-import { Storage, writeRun, type DirNode, type RunOp } from '../../../storage/index.js';
-import { MemoryStore } from '../../../storage/memory-store.js';
-import type { GatewayDeps, View } from './bucket.js';
-import { listPage, type PageRequest } from './list-objects.js';
+import { systemClock } from '../../core/clock.js';
+import { silentLog } from '../../core/log.js';
+import { Storage, writeRun, type DirNode, type RunOp } from '../../storage/index.js';
+import { MemoryStore } from '../../storage/memory-store.js';
+import { listPage, type PageRequest } from './listing.js';
 
 const wait = { signal: new AbortController().signal };
 
@@ -45,9 +44,7 @@ function naive(keys: readonly string[], request: PageRequest): string[] {
 }
 
 async function list(storage: Storage, root: DirNode, request: PageRequest): Promise<string[]> {
-  const view = { root } as unknown as View;
-  const deps = { storage } as unknown as GatewayDeps;
-  const page = await listPage(deps, view, request, wait);
+  const page = await listPage(storage.trees, root, request, wait);
   return [...page.keys.map(({ key }) => key), ...page.prefixes].sort(byBytes);
 }
 
@@ -117,12 +114,15 @@ describe('keys of a tree', () => {
           const keys = compatible(paths, []);
           const { storage } = newStorage();
           const root = await tree(storage, keys);
-          const view = { root } as unknown as View;
-          const deps = { storage } as unknown as GatewayDeps;
           const all: string[] = [];
           let after: string | undefined;
           do {
-            const page = await listPage(deps, view, { prefix: '', delimiter, after, count }, wait);
+            const page = await listPage(
+              storage.trees,
+              root,
+              { prefix: '', delimiter, after, count },
+              wait,
+            );
             const shown = [...page.keys.map(({ key }) => key), ...page.prefixes].sort(byBytes);
             expect(shown.length).toBeLessThanOrEqual(count);
             all.push(...shown);
