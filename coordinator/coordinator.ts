@@ -55,6 +55,8 @@ import { openScheduler } from './scheduling/index.js';
 import { openGrpcServer, service } from './server.js';
 import { partChecks } from './parts.js';
 import { Transactions } from './transactions/index.js';
+import { putFiles } from './versioning/files/put-files.js';
+import { Uploads, type UploadsDeps } from './versioning/files/uploads.js';
 import { openVersioning } from './versioning/index.js';
 
 /** Version of this program; the API version clients see is in rpc/misc. */
@@ -136,7 +138,10 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     const run = requestRunner({ versioning, pipelines });
     const transactions = new Transactions({ meta, versioning, clock, log, run });
     const parts = partChecks({ meta, storage, queue, config });
-    const files = pfsFileHandlers({ storage, versioning, localSources: config.localSources });
+    const fileDeps = { storage, versioning, localSources: config.localSources };
+    const put: UploadsDeps['put'] = (items, options) => putFiles(fileDeps, items, options);
+    const uploads = stack.use(new Uploads({ put, clock }));
+    const files = pfsFileHandlers({ ...fileDeps, uploads });
     const admin = new Admin({
       ...{ meta, storage, clock, log, clusterId, version: VERSION },
       dir: join(config.dataDir, 'tmp'),
@@ -150,10 +155,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
             ...joiningPfs(pfsHandlers({ versioning }), transactions),
             ...files,
           }),
-          service(
-            TuskFilesService,
-            tuskFilesHandlers({ storage, versioning, localSources: config.localSources }),
-          ),
+          service(TuskFilesService, tuskFilesHandlers({ ...fileDeps, uploads })),
           service(ObjectAPIService, objectHandlers(new StoredObjects({ meta, storage }))),
           service(
             PpsService,

@@ -8,10 +8,11 @@ import { destinations, type Source } from '../put/destination.js';
 import { fileErrorText } from '../put/file-error.js';
 import { FrameMaker, type PutOptions } from '../put/frames.js';
 import { NO_PROGRESS, type Progress, type Totals } from '../put/progress.js';
-import { PutStream } from '../put/put-stream.js';
 import { Pace, readAhead } from '../put/read-ahead.js';
+import { Replay } from '../put/replay.js';
+import { Received, resumable, type At } from '../put/resumable.js';
 import { sendFile, sendStream, type Upload } from '../put/upload.js';
-import { walkSource } from '../put/walk.js';
+import { walkSource, type LocalFile } from '../put/walk.js';
 import { readAll } from './prompt.js';
 
 const DELIMITERS: Readonly<Record<string, Delimiter>> = {
@@ -36,20 +37,21 @@ export async function putFile(call: Call): Promise<void> {
   const sources = destinations(await sourceList(call), { path: ref.path, recursive });
   if (options.link) checkLinks(sources);
   const client = await session.client();
-  const progress = await progressFor(call, sources);
-  const stream = new PutStream(client);
   const frames = new FrameMaker({ repo: { name: ref.repo }, id: ref.id }, options);
-  try {
-    const pace = new Pace();
-    const upload: Upload = { stream, frames, progress, signal: session.signal, pace };
-    await sendAll(call, upload, sources, ref);
-    progress.stop();
-    await stream.finish(frames.end());
-  } catch (error) {
-    progress.stop();
-    stream.cancel();
-    throw error;
-  }
+  const pace = new Pace();
+  const input = new Replay(() => session.stdin);
+  const startedMs = session.clock.wallMs();
+  await resumable(session, client, async ({ stream, at }) => {
+    const progress = await progressFor(call, sources);
+    try {
+      const upload: Upload = { stream, frames, progress, signal: session.signal, pace };
+      await sendAll(call, upload, sources, { ref, at, startedMs, input });
+      progress.stop();
+      await stream.finish(frames.end());
+    } finally {
+      progress.stop();
+    }
+  });
 }
 
 function putOptions({ flags }: Call): PutOptions {
@@ -102,16 +104,50 @@ async function listText({ session }: Call, list: string): Promise<string> {
   }
 }
 
+/** What one call of an upload has to send. */
+interface Task {
+  readonly ref: FileRef;
+  /** Behind this; undefined: everything. */
+  readonly at: At;
+  /** When the upload began; files that changed since can not be continued. Milliseconds, wall time. */
+  readonly startedMs: number;
+  readonly input: Replay;
+}
+
 async function sendAll(
   { session, flags }: Call,
   upload: Upload,
   sources: readonly Source[],
-  ref: FileRef,
+  task: Task,
 ): Promise<void> {
   const recursive = flags.bool('recursive');
   const parallelism = flags.number('parallelism');
+  const claim = claims(sources, task.ref);
+  const received = new Received(task.at);
+  for (const source of sources) {
+    if (source.kind === 'url') {
+      claim(source.to);
+      if (received.of(source.to) !== undefined) continue;
+      await upload.stream.send(upload.frames.url(source.to, source.from, recursive));
+    } else if (source.kind === 'stdin') {
+      claim(source.to);
+      if (session.stdin.isTTY && !task.at) session.note('Reading from stdin.');
+      await sendInput(upload, source.to, task, received.of(source.to));
+    } else {
+      const files = walkSource(source.from, source.to, { recursive, note: session.note });
+      const left = unsent(files, { upload, claim, received });
+      for (const ahead of readAhead(left, { ...upload, parallelism })) {
+        session.signal.throwIfAborted();
+        await sendFile(upload, ahead, task.startedMs);
+      }
+    }
+  }
+}
+
+/** Refuses a second source for one path. */
+function claims(sources: readonly Source[], ref: FileRef): (to: string) => void {
   const seen = sources.length > 1 ? new Set<string>() : undefined;
-  const claim = (to: string): void => {
+  return (to) => {
     if (seen?.has(to)) {
       throw invalidInput(
         `multiple files put with the path ${to}; aborting, nothing was put into ${ref.repo}`,
@@ -119,23 +155,41 @@ async function sendAll(
     }
     seen?.add(to);
   };
-  for (const source of sources) {
-    if (source.kind === 'url') {
-      claim(source.to);
-      await upload.stream.send(upload.frames.url(source.to, source.from, recursive));
-    } else if (source.kind === 'stdin') {
-      claim(source.to);
-      if (session.stdin.isTTY) session.note('Reading from stdin.');
-      await sendStream(upload, session.stdin, source.to);
-    } else {
-      const files = walkSource(source.from, source.to, { recursive, note: session.note });
-      for (const ahead of readAhead(files, { ...upload, parallelism })) {
-        session.signal.throwIfAborted();
-        claim(ahead.file.to);
-        await sendFile(upload, ahead);
-      }
-    }
+}
+
+/** Leaves out the files that earlier calls of the upload have sent. */
+function* unsent(
+  files: Iterable<LocalFile>,
+  how: { upload: Upload; claim: (to: string) => void; received: Received },
+): Generator<LocalFile> {
+  const { progress } = how.upload;
+  for (const file of files) {
+    how.claim(file.to);
+    const got = how.received.of(file.to);
+    if (got === undefined) yield file;
+    else if (got === 'all') {
+      const { size } = statSync(file.from);
+      progress.begin(file.to, size);
+      progress.sent(size);
+      progress.end();
+    } else yield { ...file, sentBytes: got };
   }
+}
+
+async function sendInput(
+  upload: Upload,
+  to: string,
+  { input }: Task,
+  got: 'all' | number | undefined,
+): Promise<void> {
+  if (got === 'all') return;
+  if (!input.rewind(got ?? 0)) {
+    throw invalidInput(
+      'the connection broke off, and standard input can not be read again from its beginning; ' +
+        'nothing was stored',
+    );
+  }
+  await sendStream(upload, input, to, got);
 }
 
 /** Bars on a terminal. What there is to send is counted first, so that they can tell the rest. */

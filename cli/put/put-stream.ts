@@ -5,13 +5,36 @@
  * P1  At most BYTES_MAX bytes and the stream's own high-water mark of messages are in flight.
  * P2  After the server has answered, nothing more is read or sent.
  */
-import type { ClientWritableStream, ServiceError } from '@grpc/grpc-js';
+import { status, type ClientWritableStream, type ServiceError } from '@grpc/grpc-js';
 import { addAbortListener } from '../../core/signals.js';
 import { PfsService } from '../../proto/services.js';
 import { END_MARKER } from '../../proto/streams.js';
 import type { Client } from '../client/client.js';
 
 const BYTES_MAX = 32 * 1024 * 1024;
+
+/** An upload that may need several calls: the id all of them carry, and where this one goes on. */
+export interface UploadPart {
+  readonly id: string;
+  readonly at?: { readonly files: number; readonly bytes: number } | undefined;
+  /** An earlier call has reached the server. */
+  readonly again?: boolean;
+}
+
+/** The connection was there and is gone: what the server has received may still be there. */
+export class BrokenOff extends Error {
+  override readonly name = 'BrokenOff';
+
+  constructor(readonly reason: Error) {
+    super(reason.message, { cause: reason });
+  }
+}
+
+/** Not for a server that never took the connection, or answers UNAVAILABLE itself. */
+function brokeOff({ code, details, metadata }: ServiceError, again = false): boolean {
+  if (code !== status.UNAVAILABLE || metadata.get('tusk-code').length > 0) return false;
+  return again || !/No connection established|Name resolution|ECONNREFUSED/.test(details);
+}
 
 export class PutStream {
   readonly #client: Client;
@@ -23,10 +46,14 @@ export class PutStream {
   #bytes = 0;
   #wake: (() => void) | undefined;
 
-  constructor(client: Client) {
+  /** Without a part the upload ends with its connection. */
+  constructor(client: Client, part?: UploadPart) {
     this.#client = client;
     const metadata = client.metadata();
     metadata.set(END_MARKER, '1');
+    if (part) metadata.set('tusk-upload', part.id);
+    const { at } = part ?? {};
+    if (at) metadata.set('tusk-upload-at', `${at.files}/${at.bytes}`);
     const { path, responseDeserialize } = PfsService.putFile;
     let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
     this.#answer = new Promise((resolve, reject) => (settle = { resolve, reject }));
@@ -40,7 +67,9 @@ export class PutStream {
       (error: ServiceError | null) => {
         this.#answered = true;
         if (error) {
-          this.#failure ??= client.translate(error);
+          this.#failure ??= brokeOff(error, part?.again)
+            ? new BrokenOff(client.translate(error))
+            : client.translate(error);
           settle?.reject(this.#failure);
         } else settle?.resolve();
         this.#wake?.();
@@ -74,7 +103,7 @@ export class PutStream {
     }
   }
 
-  /** Breaks the upload off; the server stores nothing of it. */
+  /** Breaks the call off; the server stores nothing of it unless a further call goes on with it. */
   cancel(): void {
     this.#stop();
     this.#call.cancel();

@@ -82,6 +82,7 @@ export function* readAhead(
 }
 
 async function prepare(file: LocalFile, frames: FrameMaker): Promise<Prepared | undefined> {
+  if (file.sentBytes !== undefined) return undefined;
   try {
     const handle = await open(file.from, 'r');
     try {

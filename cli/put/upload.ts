@@ -2,7 +2,7 @@
  * Reads sources and sends them through one PutFile call: small files in one message each (see
  * read-ahead.ts), big ones in large blocks, the next being read while one is on its way.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { invalidInput } from '../../core/errors.js';
 import { abortable } from '../../core/signals.js';
@@ -26,8 +26,19 @@ export interface Upload {
   readonly pace: Pace;
 }
 
-/** Sends one local file. */
-export async function sendFile(upload: Upload, { file, content }: Ahead): Promise<void> {
+/**
+ * Sends one local file, or the rest of one. An upload that began at `startedMs` (wall time) can not go
+ * on with a file that was changed later.
+ */
+export async function sendFile(
+  upload: Upload,
+  { file, content }: Ahead,
+  startedMs: number,
+): Promise<void> {
+  if (file.sentBytes !== undefined) {
+    await sendRestFrom(upload, file, { from: file.sentBytes, startedMs });
+    return;
+  }
   const prepared = await content;
   if (prepared) {
     upload.progress.begin(file.to, prepared.bytes);
@@ -100,28 +111,55 @@ async function sendRest(upload: Upload, fd: number, path: string): Promise<void>
   }
 }
 
+/**
+ * Sends what is behind the first `from` bytes of a file, whose first message was received by an
+ * earlier call of the upload. Throws INVALID_INPUT when the file was changed since.
+ */
+async function sendRestFrom(
+  upload: Upload,
+  file: LocalFile,
+  at: { readonly from: number; readonly startedMs: number },
+): Promise<void> {
+  const stats = statSync(file.from);
+  if (stats.mtimeMs > at.startedMs || stats.size < at.from) {
+    throw invalidInput(
+      `${file.from} was changed while it was put and the connection broke; put it again`,
+    );
+  }
+  await sendBig(upload, file, at.from);
+}
+
 /** Reads block n+1 while block n is on its way. */
-async function sendBig(upload: Upload, file: LocalFile): Promise<void> {
+async function sendBig(upload: Upload, file: LocalFile, from?: number): Promise<void> {
   const handle = await open(file.from, 'r').catch((error: unknown) => {
     throw invalidInput(fileErrorText('open', file.from, error));
   });
   try {
     const stats = await handle.stat();
     upload.progress.begin(file.to, stats.size);
+    const begun = from !== undefined;
+    let place = from ?? 0;
     const read = async (frame: ReturnType<FrameMaker['next']>): Promise<Buffer | undefined> => {
       let length = 0;
       while (length < frame.value.length) {
-        const { bytesRead } = await handle.read(frame.value, length, frame.value.length - length);
+        // Pipes and devices have no positions.
+        const position = begun ? place : null;
+        const room = frame.value.length - length;
+        const { bytesRead } = await handle.read(frame.value, length, room, position);
+        place += bytesRead;
         if (bytesRead === 0) break;
         length += bytesRead;
       }
       return length === 0 ? undefined : frame.sealed(length);
     };
-    const head = upload.frames.first(file.to, BLOCK_BYTES);
-    let current = (await read(head)) ?? head.sealed(0);
-    for (let block: Buffer | undefined = current; block !== undefined;) {
+    upload.progress.sent(place);
+    const head = begun
+      ? upload.frames.next(BLOCK_BYTES)
+      : upload.frames.first(file.to, BLOCK_BYTES);
+    const first = await read(head);
+    for (let block = first ?? (begun ? undefined : head.sealed(0)); block !== undefined;) {
       upload.signal.throwIfAborted();
-      current = block;
+      const current = block;
       const ahead = read(upload.frames.next(BLOCK_BYTES));
       ahead.catch(() => undefined);
       await upload.stream.send(current);
@@ -139,16 +177,22 @@ async function sendBig(upload: Upload, file: LocalFile): Promise<void> {
   }
 }
 
-/** Sends everything that arrives on a stream as one file. */
+/**
+ * Sends everything that arrives on a stream as one file; with `from`, as the rest of a file whose
+ * first `from` bytes an earlier call of the upload has sent.
+ */
 export async function sendStream(
   upload: Upload,
   input: AsyncIterable<Uint8Array | string>,
   to: string,
+  from?: number,
 ): Promise<void> {
   upload.progress.begin('stdin', undefined);
-  let frame = upload.frames.first(to, STDIN_BYTES);
+  upload.progress.sent(from ?? 0);
+  const begun = from !== undefined;
+  let frame = begun ? upload.frames.next(STDIN_BYTES) : upload.frames.first(to, STDIN_BYTES);
   let length = 0;
-  let sentAny = false;
+  let sentAny = begun;
   const flush = async (): Promise<void> => {
     await upload.stream.send(frame.sealed(length));
     upload.progress.sent(length);

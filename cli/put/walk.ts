@@ -9,6 +9,8 @@ export interface LocalFile {
   readonly from: string;
   /** Path in the repo. */
   readonly to: string;
+  /** This many bytes were sent by an earlier call of the upload. */
+  readonly sentBytes?: number;
 }
 
 export interface WalkOptions {

@@ -19,6 +19,7 @@ import {
   type PutItem,
   type SplitOptions,
 } from '../versioning/files/put-files.js';
+import type { UploadPosition, Uploads } from '../versioning/files/uploads.js';
 import { diffFiles } from '../versioning/files/diff-files.js';
 import {
   getFile,
@@ -42,10 +43,22 @@ const DELIMITERS: Readonly<Partial<Record<Delimiter, SplitOptions['delimiter']>>
   [Delimiter.CSV]: 'csv',
 };
 
-export function pfsFileHandlers(deps: FilesDeps): Handlers<APIServer> {
+/** Metadata of an upload that can go on over a further call: its id, and where it goes on. */
+const UPLOAD = 'tusk-upload';
+const UPLOAD_AT = 'tusk-upload-at';
+
+export function pfsFileHandlers(
+  deps: FilesDeps & { readonly uploads: Uploads },
+): Handlers<APIServer> {
   return {
     putFile: async (requests, ctx) => {
-      await putFiles(deps, putItems(requests), { signal: ctx.signal, requestId: ctx.requestId });
+      const options = { signal: ctx.signal, requestId: ctx.requestId };
+      const items = putItems(requests);
+      const upload = ctx.metadata.get(UPLOAD)[0]?.toString();
+      if (upload) {
+        const at = uploadPosition(ctx.metadata.get(UPLOAD_AT)[0]?.toString());
+        await deps.uploads.feed(upload, at, items, options);
+      } else await putFiles(deps, items, options);
       return {};
     },
     deleteFile: async ({ file }, ctx) => {
@@ -87,6 +100,15 @@ export function pfsFileHandlers(deps: FilesDeps): Handlers<APIServer> {
       };
     },
   };
+}
+
+function uploadPosition(text: string | undefined): UploadPosition | undefined {
+  if (text === undefined) return undefined;
+  const [, files, bytes] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
+  if (files === undefined) {
+    throw invalidInput(`${UPLOAD_AT} must be files/bytes, for example 3/1048576; got "${text}"`);
+  }
+  return { files: Number(files), bytes: Number(bytes) };
 }
 
 async function* putItems(requests: AsyncIterable<PutFileRequest>): AsyncGenerator<PutItem> {

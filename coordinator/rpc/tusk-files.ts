@@ -1,4 +1,4 @@
-/** The service tusk.Files: whole trees in one call. */
+/** The service tusk.Files: whole trees in one call, uploads whose connection broke off. */
 import { notFound } from '../../core/errors.js';
 import { EMPTY_CONTENT } from '../../storage/index.js';
 import { canonicalPath } from '../../storage/glob.js';
@@ -10,6 +10,7 @@ import {
   type GetTreeRequest,
 } from '../../proto/generated/tusk.js';
 import type { FilesDeps } from '../versioning/files/put-files.js';
+import type { Uploads } from '../versioning/files/uploads.js';
 import { openCommit, shown } from '../versioning/files/read-files.js';
 import type { Handlers } from './handler.js';
 
@@ -24,9 +25,16 @@ export const TuskFilesService: typeof Definition = {
   },
 };
 
-export function tuskFilesHandlers(deps: FilesDeps): Handlers<FilesServer> {
+export function tuskFilesHandlers(
+  deps: FilesDeps & { readonly uploads: Uploads },
+): Handlers<FilesServer> {
   return {
     getTree: (request, ctx) => parts(deps, request, ctx) as AsyncGenerator<never>,
+    resumePut: ({ id }, ctx) => deps.uploads.resume(id, ctx),
+    abandonPut: async ({ id }) => {
+      await deps.uploads.abandon(id);
+      return {};
+    },
   };
 }
 

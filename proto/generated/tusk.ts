@@ -290,6 +290,26 @@ export interface RestoreEvent {
   refused: boolean;
 }
 
+export interface PutReference {
+  /** The value of `tusk-upload`. */
+  id: string;
+}
+
+/** What a server has of an upload. */
+export interface PutPosition {
+  /** Messages with a file. */
+  files: number;
+  /** Bytes of the last of these files. */
+  bytes: number;
+  /** Path of that file as it was sent. */
+  path: string;
+  /** The upload had ended and has been stored: nothing is left to do. */
+  done: boolean;
+}
+
+export interface PutAbandoned {
+}
+
 export interface GetTreeRequest {
   repo: string;
   /** Any commit reference: an id, a branch, `master^`. */
@@ -3818,6 +3838,242 @@ export const RestoreEvent: MessageFns<RestoreEvent> = {
   },
 };
 
+function createBasePutReference(): PutReference {
+  return { id: "" };
+}
+
+export const PutReference: MessageFns<PutReference> = {
+  encode(message: PutReference, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutReference {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutReference();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PutReference {
+    return { id: isSet(object.id) ? globalThis.String(object.id) : "" };
+  },
+
+  toJSON(message: PutReference): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PutReference>, I>>(base?: I): PutReference {
+    return PutReference.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PutReference>, I>>(object: I): PutReference {
+    const message = createBasePutReference();
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBasePutPosition(): PutPosition {
+  return { files: 0, bytes: 0, path: "", done: false };
+}
+
+export const PutPosition: MessageFns<PutPosition> = {
+  encode(message: PutPosition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.files !== 0) {
+      writer.uint32(8).uint64(message.files);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(16).uint64(message.bytes);
+    }
+    if (message.path !== "") {
+      writer.uint32(26).string(message.path);
+    }
+    if (message.done !== false) {
+      writer.uint32(32).bool(message.done);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutPosition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutPosition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.files = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PutPosition {
+    return {
+      files: isSet(object.files) ? globalThis.Number(object.files) : 0,
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      done: isSet(object.done) ? globalThis.Boolean(object.done) : false,
+    };
+  },
+
+  toJSON(message: PutPosition): unknown {
+    const obj: any = {};
+    if (message.files !== 0) {
+      obj.files = Math.round(message.files);
+    }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.done !== false) {
+      obj.done = message.done;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PutPosition>, I>>(base?: I): PutPosition {
+    return PutPosition.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PutPosition>, I>>(object: I): PutPosition {
+    const message = createBasePutPosition();
+    message.files = object.files ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.path = object.path ?? "";
+    message.done = object.done ?? false;
+    return message;
+  },
+};
+
+function createBasePutAbandoned(): PutAbandoned {
+  return {};
+}
+
+export const PutAbandoned: MessageFns<PutAbandoned> = {
+  encode(_: PutAbandoned, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutAbandoned {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutAbandoned();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): PutAbandoned {
+    return {};
+  },
+
+  toJSON(_: PutAbandoned): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PutAbandoned>, I>>(base?: I): PutAbandoned {
+    return PutAbandoned.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PutAbandoned>, I>>(_: I): PutAbandoned {
+    const message = createBasePutAbandoned();
+    return message;
+  },
+};
+
 function createBaseGetTreeRequest(): GetTreeRequest {
   return { repo: "", commit: "", path: "" };
 }
@@ -4303,6 +4559,33 @@ export const FilesService = {
     responseSerialize: (value: TreePart): Buffer => Buffer.from(TreePart.encode(value).finish()),
     responseDeserialize: (value: Buffer): TreePart => TreePart.decode(value),
   },
+  /**
+   * Where a pfs.API/PutFile whose connection broke off goes on. Such a call had the metadata
+   * `tusk-upload` with an id of the client's making. What the server has received is kept for five
+   * minutes; a further PutFile with the same `tusk-upload`, and the position as `files/bytes` in
+   * `tusk-upload-at`, goes on from there, and neither is the commit of its own. A call that is still
+   * open ends with CANCELLED. NOT_FOUND when the server knows nothing of it (any more), else the
+   * error that the upload failed with.
+   */
+  resumePut: {
+    path: "/tusk.Files/ResumePut" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutReference): Buffer => Buffer.from(PutReference.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutReference => PutReference.decode(value),
+    responseSerialize: (value: PutPosition): Buffer => Buffer.from(PutPosition.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutPosition => PutPosition.decode(value),
+  },
+  /** Nothing of a broken-off PutFile is to be kept or stored. */
+  abandonPut: {
+    path: "/tusk.Files/AbandonPut" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutReference): Buffer => Buffer.from(PutReference.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutReference => PutReference.decode(value),
+    responseSerialize: (value: PutAbandoned): Buffer => Buffer.from(PutAbandoned.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutAbandoned => PutAbandoned.decode(value),
+  },
 } as const;
 
 export interface FilesServer extends UntypedServiceImplementation {
@@ -4312,6 +4595,17 @@ export interface FilesServer extends UntypedServiceImplementation {
    * is not there: NOT_FOUND. Errors of references as of pfs.API/GetFile.
    */
   getTree: handleServerStreamingCall<GetTreeRequest, TreePart>;
+  /**
+   * Where a pfs.API/PutFile whose connection broke off goes on. Such a call had the metadata
+   * `tusk-upload` with an id of the client's making. What the server has received is kept for five
+   * minutes; a further PutFile with the same `tusk-upload`, and the position as `files/bytes` in
+   * `tusk-upload-at`, goes on from there, and neither is the commit of its own. A call that is still
+   * open ends with CANCELLED. NOT_FOUND when the server knows nothing of it (any more), else the
+   * error that the upload failed with.
+   */
+  resumePut: handleUnaryCall<PutReference, PutPosition>;
+  /** Nothing of a broken-off PutFile is to be kept or stored. */
+  abandonPut: handleUnaryCall<PutReference, PutAbandoned>;
 }
 
 export interface FilesClient extends Client {
@@ -4326,6 +4620,45 @@ export interface FilesClient extends Client {
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<TreePart>;
+  /**
+   * Where a pfs.API/PutFile whose connection broke off goes on. Such a call had the metadata
+   * `tusk-upload` with an id of the client's making. What the server has received is kept for five
+   * minutes; a further PutFile with the same `tusk-upload`, and the position as `files/bytes` in
+   * `tusk-upload-at`, goes on from there, and neither is the commit of its own. A call that is still
+   * open ends with CANCELLED. NOT_FOUND when the server knows nothing of it (any more), else the
+   * error that the upload failed with.
+   */
+  resumePut(
+    request: PutReference,
+    callback: (error: ServiceError | null, response: PutPosition) => void,
+  ): ClientUnaryCall;
+  resumePut(
+    request: PutReference,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: PutPosition) => void,
+  ): ClientUnaryCall;
+  resumePut(
+    request: PutReference,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutPosition) => void,
+  ): ClientUnaryCall;
+  /** Nothing of a broken-off PutFile is to be kept or stored. */
+  abandonPut(
+    request: PutReference,
+    callback: (error: ServiceError | null, response: PutAbandoned) => void,
+  ): ClientUnaryCall;
+  abandonPut(
+    request: PutReference,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: PutAbandoned) => void,
+  ): ClientUnaryCall;
+  abandonPut(
+    request: PutReference,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutAbandoned) => void,
+  ): ClientUnaryCall;
 }
 
 export const FilesClient = makeGenericClientConstructor(FilesService, "tusk.Files") as unknown as {

@@ -42,20 +42,17 @@ it('brings small and large, empty and headed files, and empty directories', asyn
     { path: '/bare/gone', value: 'x' },
     { path: '/bare/gone', delete: true },
   );
-  const get = async (to: string, ...more: string[]): Promise<number> => {
-    const start = performance.now();
+  const get = async (to: string, ...more: string[]): Promise<void> => {
     await stack.tusk(['get', 'file', '-r', `${at}:/`, '-o', join(stack.dir, to), ...more]);
-    return performance.now() - start;
   };
-  const whole = await get('whole');
-  const single = await get('single', '--parallelism', '10');
+  await get('whole');
+  await get('single', '--parallelism', '10');
   const tree = treeOf(join(stack.dir, 'whole'));
   expect(tree).toEqual(treeOf(join(stack.dir, 'single')));
   expect(Object.keys(tree).length).toBe(1_500 + 3 + 2 + 3);
   expect(tree['headed/0000000000000001']).toBe('head\n2\n');
   expect(tree['bare']).toBeNull();
   expect(tree['large']?.length).toBe(5_000_000);
-  expect(whole).toBeLessThan(single);
 
   const one = join(stack.dir, 'one');
   await stack.tusk(['get', 'file', '-r', `${at}:/split/0000000000000007`, '-o', one]);

@@ -23,6 +23,10 @@ export class TcpProxy implements AsyncDisposable {
   readonly #gates = { up: new Gate(), down: new Gate() };
   #dropReplies = false;
   #refuse = false;
+  #cutAt = Infinity;
+  #cutRefuses = false;
+  /** Bytes that clients sent and that were handed on to the server. */
+  bytesUp = 0;
 
   constructor(readonly options: TcpProxyOptions) {
     this.#server = createServer({ noDelay: true, allowHalfOpen: true }, (client) =>
@@ -72,6 +76,12 @@ export class TcpProxy implements AsyncDisposable {
     this.#pairs.clear();
   }
 
+  /** Breaks every connection once this many bytes in all have gone to the server; may refuse others then. */
+  cutAt(bytesUp: number, o: { refuse?: boolean } = {}): void {
+    this.#cutAt = bytesUp;
+    this.#cutRefuses = o.refuse ?? false;
+  }
+
   /** New connections are closed at once, until `resume`. */
   refuse(): void {
     this.#refuse = true;
@@ -101,6 +111,14 @@ export class TcpProxy implements AsyncDisposable {
     server.on('close', () => client.destroy());
   }
 
+  #count(bytes: number): void {
+    this.bytesUp += bytes;
+    if (this.bytesUp < this.#cutAt) return;
+    this.#cutAt = Infinity;
+    if (this.#cutRefuses) this.refuse();
+    this.cut();
+  }
+
   async #pump(from: Socket, to: Socket, direction: 'up' | 'down'): Promise<void> {
     const latencyMs = this.options.latencyMs ?? 0;
     let last: Promise<void> = Promise.resolve();
@@ -117,7 +135,8 @@ export class TcpProxy implements AsyncDisposable {
         if (waiting <= BUFFER_BYTES / 2) from.resume();
         if (direction === 'down' && this.#dropReplies) return;
         if (to.destroyed) return;
-        if (!to.write(bytes)) {
+        if (direction === 'up') this.#count(bytes.length);
+        if (!to.destroyed && !to.write(bytes)) {
           await new Promise<void>((resolve) => {
             const done = (): void => {
               to.off('drain', done);
