@@ -16,6 +16,8 @@ export interface WorkerIdentity {
 export interface EnvironmentExtras {
   /** ENV of the image; it takes the place of the worker's own variables. */
   readonly image?: Readonly<Record<string, string>>;
+  /** Variables of the image table where the host stands for an image. */
+  readonly host?: Readonly<Record<string, string>>;
   readonly home?: string;
   /** Variables about GPUs. */
   readonly gpu?: Readonly<Record<string, string>>;
@@ -37,10 +39,10 @@ export function datumEnvironment(
 export function pipelineEnvironment(
   spec: JobSpec,
   identity: WorkerIdentity,
-  { image, home, gpu, secrets }: EnvironmentExtras = {},
+  { image, host, home, gpu, secrets }: EnvironmentExtras = {},
 ): Record<string, string> {
   const env: Record<string, string> = {
-    ...(image ? { PATH: DEFAULT_PATH, ...image } : identity.inherited),
+    ...(image ? { PATH: DEFAULT_PATH, ...image } : { ...identity.inherited, ...host }),
     HOME: home ?? '/tmp',
     PPS_PIPELINE_NAME: spec.pipeline,
     ...(spec.git ? GIT_ENVIRONMENT : {}),

@@ -60,6 +60,7 @@ it('goes by the first rule that fits, and says what is wrong in a table', async 
     dir: dir.path,
     tableFile: file,
     roots: true,
+    mounts: true,
     log: silentLog,
     clock: systemClock,
   });
@@ -76,6 +77,42 @@ it('goes by the first rule that fits, and says what is wrong in a table', async 
   expect(() => readImageTable(table({ images: [{ pattern: 'a', as: 'vm' }] }))).toThrow(
     /"as" must/,
   );
+  const env = { images: [{ pattern: 'a', as: 'host', env: { A: 1 } }] };
+  expect(() => readImageTable(table(env))).toThrow(/"env" must/);
+  for (const [inside, outside] of [
+    ['/code', 'here'],
+    ['/a/../b', '/c'],
+    ['/pfs/x', '/c'],
+    ['/', '/c'],
+  ]) {
+    const mounts = { images: [{ pattern: 'a', as: 'host', mounts: { [inside ?? '']: outside } }] };
+    expect(() => readImageTable(table(mounts))).toThrow(/"mounts"/);
+  }
   const words = { images: [{ pattern: 'a', as: 'host', entrypoint: 'x' }] };
   expect(() => readImageTable(table(words))).toThrow(/"entrypoint"/);
+});
+
+it('shows directories of the host inside, where the isolation can', async () => {
+  await using dir = await tempDir('images');
+  const file = join(dir.path, 'images.json');
+  const mounts = { '/code/lib': dir.path, '/code': dir.path };
+  const rules = [
+    { pattern: 'me/app', as: 'host', mounts, env: { PATH: '/code' } },
+    { pattern: 'gone', as: 'host', mounts: { '/code': join(dir.path, 'none') } },
+  ];
+  writeFileSync(file, JSON.stringify({ images: rules }));
+  const shared = { engine: undefined, dir: dir.path, tableFile: file, roots: true };
+  const images = (can: boolean): Images =>
+    new Images({ ...shared, mounts: can, log: silentLog, clock: systemClock });
+  const found = await images(true).resolve('me/app', wait);
+  expect(found.env).toEqual({ PATH: '/code' });
+  expect(found.mounts).toEqual([
+    [dir.path, '/code'],
+    [dir.path, '/code/lib'],
+  ]);
+  await expect(images(true).resolve('gone', wait)).rejects.toMatchObject({
+    final: false,
+    message: expect.stringContaining('/none as /code: it is not there'),
+  });
+  await expect(images(false).resolve('me/app', wait)).rejects.toMatchObject({ final: true });
 });

@@ -11,6 +11,7 @@ import type { Log } from '../core/log.js';
 import type { Wait } from '../storage/types.js';
 import type { ContainerEngine } from './engine.js';
 import { readImageTable, ruleFor, type ImageRule } from './image-table.js';
+import type { SlotPlace } from './spawner-protocol.js';
 
 /** How the commands of one pipeline are run. */
 export interface RunImage {
@@ -20,6 +21,8 @@ export interface RunImage {
   readonly user: string;
   readonly workingDir: string;
   readonly entrypoint: readonly string[];
+  /** More of the host to show inside, read-only. */
+  readonly mounts?: SlotPlace['mounts'];
   /** Worth a line in the log of every datum: the image is not what runs. */
   readonly note?: string;
 }
@@ -42,6 +45,8 @@ export interface ImagesDeps {
   readonly tableFile: string | undefined;
   /** Sandboxes can have a root of their own. */
   readonly roots: boolean;
+  /** Sandboxes can show more directories of the host. */
+  readonly mounts: boolean;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -69,14 +74,31 @@ export class Images {
   /** How to run the image's commands; pulls and unpacks it when it has to. Throws ImageError. */
   async resolve(image: string, wait: Wait): Promise<RunImage> {
     const rule = ruleFor(this.#table, image);
-    const fixed = { ...HOST, ...overrides(rule) };
+    const extra = { ...overrides(rule), ...this.#mounts(image, rule) };
+    const fixed = { ...HOST, ...extra };
     const as = rule?.as ?? (this.deps.engine && this.deps.roots ? 'auto' : 'host');
     if (as === 'host' || (rule === undefined && image === '')) return fixed;
     if (as === 'unknown') {
       throw new ImageError(`image ${image} is not known to this worker's image table`, true);
     }
     if (typeof as === 'object') return { ...fixed, rootfs: this.#directory(image, as.rootfs) };
-    return { ...(await this.#fromEngine(image, as, wait)), ...overrides(rule) };
+    const found = await this.#fromEngine(image, as, wait);
+    return { ...found, ...extra, env: { ...found.env, ...extra.env } };
+  }
+
+  #mounts(image: string, rule: ImageRule | undefined): Pick<RunImage, 'mounts'> {
+    const mounts = Object.entries(rule?.mounts ?? {});
+    if (mounts.length === 0) return {};
+    if (!this.deps.mounts) {
+      throw new ImageError(`image ${image} has mounts: they need bubblewrap on the worker`, true);
+    }
+    for (const [inside, outside] of mounts) {
+      if (existsSync(outside)) continue;
+      throw new ImageError(`image ${image} shows ${outside} as ${inside}: it is not there`, false);
+    }
+    // Parents first.
+    const sorted = mounts.sort(([a], [b]) => a.length - b.length);
+    return { mounts: sorted.map(([inside, outside]) => [outside, inside] as const) };
   }
 
   #directory(image: string, rootfs: string): string {
@@ -166,8 +188,9 @@ export function needsSu(rootfs: string): boolean {
 }
 
 function overrides(rule: ImageRule | undefined): Partial<RunImage> {
-  const { user, workingDir, entrypoint } = rule ?? {};
+  const { user, workingDir, entrypoint, env } = rule ?? {};
   return {
+    ...(env === undefined ? {} : { env }),
     ...(user === undefined ? {} : { user }),
     ...(workingDir === undefined ? {} : { workingDir }),
     ...(entrypoint === undefined ? {} : { entrypoint }),

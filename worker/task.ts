@@ -153,10 +153,13 @@ class TaskRun {
         limits: limitsOf(spec),
         gpu: (spec.gpus ?? 0) > 0,
         warm: spec.transform.warm === true,
-        mounts: secrets.mounts,
+        mounts: [...(image.mounts ?? []), ...secrets.mounts],
       });
       const gpu = gpuEnvironment(options.gpus ?? [], deps.gpus);
-      const root = passwd === undefined ? {} : { image: image.env, home: homeOf(passwd, user) };
+      const root =
+        passwd === undefined
+          ? { host: image.env }
+          : { image: image.env, home: homeOf(passwd, user) };
       return { user, image, extras: { ...root, gpu, secrets: secrets.env } };
     } catch (error) {
       options.signal.throwIfAborted();

@@ -287,6 +287,7 @@ class Node implements AsyncDisposable {
         dir: join(config.dataDir, 'images'),
         tableFile: config.imagesFile,
         roots: isolation === 'bwrap',
+        mounts: isolation !== 'plain',
         log,
         clock,
       }),

@@ -30,6 +30,7 @@ export const stackCommands: readonly Command[] = [
         initial: '127.0.0.1',
       }),
       flag.uint('workers', 'datums run at once (default: the number of cores)'),
+      flag.text('images', 'which images mean what here (JSON)', { value: 'FILE' }),
       flag.text('s3', 'keep the bytes in S3: s3://bucket/prefix?endpoint=http://host:port', {
         value: 'URL',
       }),

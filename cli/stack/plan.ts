@@ -1,7 +1,7 @@
 /** What `tusk up` runs: checked settings, and the programs made from them. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { entryPath } from '../../core/entry.js';
 import { AppError, invalidInput, messageOf, noSpace, notFound } from '../../core/errors.js';
 import { findProgram } from '../commands/output.js';
@@ -21,6 +21,8 @@ export interface StackSettings {
   readonly slots: number;
   readonly store: string;
   readonly doors: readonly DoorWish[];
+  /** File with the worker's image table; '' = none. */
+  readonly images: string;
 }
 
 export interface StackPorts {
@@ -59,7 +61,15 @@ export function settingsOf(call: Call): StackSettings {
   if (s3 !== '') checkS3(s3, session.env);
   const store = s3 === '' ? `dir://${join(dataDir, 'objects')}` : s3;
   const doors = doorWishes(call);
-  return { dataDir, host: flags.text('host'), port, slots, store, doors };
+  const images = imagesFile(flags.text('images'));
+  return { dataDir, host: flags.text('host'), port, slots, store, doors, images };
+}
+
+function imagesFile(name: string): string {
+  if (name === '') return '';
+  const file = resolve(name);
+  if (!existsSync(file)) throw invalidInput(`--images ${name}: there is no such file`);
+  return file;
 }
 
 function checkS3(url: string, env: Env): void {
@@ -268,6 +278,7 @@ function workerPart(call: Call, settings: StackSettings, address: string): PartS
       ...['--enable-source-maps', entryPath('worker'), '--join', address],
       ...['--slots', String(settings.slots)],
       ...['--data-dir', join(settings.dataDir, 'worker'), '--log-file', base.log],
+      ...(settings.images === '' ? [] : ['--images', settings.images]),
     ],
     port: undefined,
     graceMs: 20_000,

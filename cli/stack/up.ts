@@ -125,6 +125,7 @@ async function inBackground(call: Call, settings: StackSettings): Promise<void> 
       ...['up', '--detach', '--data-dir', settings.dataDir, '--port', String(settings.port)],
       ...['--host', settings.host, '--workers', String(settings.slots)],
       ...(s3 === '' ? [] : ['--s3', s3]),
+      ...(settings.images === '' ? [] : ['--images', settings.images]),
       ...doorFlags(settings.doors),
     ],
     {

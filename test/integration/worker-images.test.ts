@@ -6,11 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NEVER } from '../../core/signals.js';
 import { findEngine } from '../../worker/engine.js';
 import { openTaskBench, type TaskBench } from '../support/task-bench.js';
-import { tempDir } from '../support/temp-dir.js';
+import { tempDir, type TempDir } from '../support/temp-dir.js';
 
 const IMAGE = `localhost/tusk-test-${process.pid}:1`;
 const APPLETS = 'sh cat ls sleep rm echo id env pwd su touch ps'.split(' ');
 let bench: TaskBench;
+let table: TempDir;
 
 const podman = (...args: string[]): string =>
   execFileSync('podman', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -39,12 +40,28 @@ async function importImage(): Promise<void> {
 }
 
 beforeAll(async () => {
+  table = await tempDir('table');
   await importImage();
   const engine = await findEngine('podman', { signal: NEVER });
-  bench = await openTaskBench({ engine });
+  const file = join(table.path, 'images.json');
+  mkdirSync(join(table.path, 'code'));
+  writeFileSync(join(table.path, 'code/hello'), '#!/bin/sh\necho hello from the code\n', {
+    mode: 0o755,
+  });
+  const shown = {
+    mounts: { '/my-code': join(table.path, 'code') },
+    env: { PATH: '/my-code:/bin' },
+  };
+  const rules = [
+    { pattern: 'on-the-host/*', as: 'host', ...shown },
+    { pattern: IMAGE, as: 'container' },
+  ];
+  writeFileSync(file, JSON.stringify({ images: rules }));
+  bench = await openTaskBench({ engine, imageTable: file });
 });
 afterAll(async () => {
   await bench[Symbol.asyncDispose]();
+  await table[Symbol.asyncDispose]();
   podman('rmi', IMAGE);
 });
 
@@ -106,6 +123,23 @@ describe('an image', () => {
       datums: await datums(),
     });
     expect(await bench.userLines(again)).toEqual(['of-the-image']);
+  });
+
+  it('may stand for the host with directories and variables of the image table', async () => {
+    const cmd = ['sh', '-c', 'hello; touch /my-code/x || echo read-only; cat /pfs/my-in/f'];
+    const run = await bench.run({
+      transform: { image: 'on-the-host/app:1', cmd },
+      datums: await datums(),
+    });
+    const lines = await bench.userLines(run);
+    expect(lines[0]).toBe('hello from the code');
+    expect(lines).toContain('read-only');
+    expect(lines.at(-1)).toBe('content');
+    const other = await bench.run({
+      transform: { cmd: ['sh', '-c', 'ls -d /my-code; command -v hello'] },
+      datums: await datums(),
+    });
+    expect((await bench.userLines(other)).join()).not.toContain('hello');
   });
 
   it('keeps datums apart and costs them no container start', async () => {

@@ -82,6 +82,8 @@ export interface BenchOptions {
   readonly engine?: ContainerEngine;
   readonly isolation?: Isolation;
   readonly gpus?: readonly string[];
+  /** File with an image table. */
+  readonly imageTable?: string;
 }
 
 export async function openTaskBench(options: BenchOptions = {}) {
@@ -111,8 +113,9 @@ export async function openTaskBench(options: BenchOptions = {}) {
   const images = new Images({
     engine: options.engine,
     dir: join(dataDir, 'images'),
-    tableFile: undefined,
+    tableFile: options.imageTable,
     roots: isolation === 'bwrap',
+    mounts: isolation !== 'plain',
     log,
     clock,
   });

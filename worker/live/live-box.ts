@@ -30,7 +30,8 @@ export async function findBox(
     ...(passwd === undefined ? {} : { passwd }),
   });
   const user = found && rootfs !== undefined && needsSu(rootfs) ? { ...found, su: true } : found;
-  const root = passwd === undefined ? {} : { image: image.env, home: homeOf(passwd, user) };
+  const root =
+    passwd === undefined ? { host: image.env } : { image: image.env, home: homeOf(passwd, user) };
   const { env, mounts } = await deps.secrets.fresh(spec.job, wait);
   const extras = { ...root, secrets: env };
   return { image, user, extras, limits: limitsOf(spec.job), mounts };

@@ -153,7 +153,7 @@ export class LiveRun {
       isolation: this.deps.isolation,
       dir,
       pipe: place.pipe,
-      mounts: [...place.mounts, ...box.mounts],
+      mounts: [...(box.image.mounts ?? []), ...place.mounts, ...box.mounts],
       ...placeOf(box, this.deps),
     });
     const command = commandOf(this.deps, spec, box, place.env);
