@@ -23,7 +23,13 @@ const TEST_SERVERS = {
   'swift-container-server': 'swift-container',
   'swift-object-server': 'swift-object',
   memcached: 'memcached',
+  // The examples.
+  python3: 'python3',
+  'python3 with venv': 'python3-venv',
 };
+/** Names above that are no programs: what succeeds when they are there. */
+const VENV = "-c 'import venv, ensurepip' 2>/dev/null";
+const PROBES = { 'python3 with venv': `python3 ${VENV} || /usr/bin/python3 ${VENV}` };
 
 /** Installs npm packages when node_modules is missing or older than the lock file. */
 export function ensurePackages() {
@@ -41,6 +47,11 @@ export function build() {
   execFileSync(process.execPath, [join(root, 'scripts/build.mjs')], { stdio: 'inherit' });
 }
 
+function isThere(name) {
+  const probe = PROBES[name];
+  return probe ? spawnSync('sh', ['-c', probe]).status === 0 : findProgram(name) !== undefined;
+}
+
 /** Absolute path of a program, also where Debian keeps daemons, or undefined. */
 export function findProgram(name) {
   const dirs = [
@@ -55,7 +66,7 @@ export function findProgram(name) {
 /** Installs the servers that are missing, or says exactly how and throws. */
 export function ensureServers({ forTests = false } = {}) {
   const wanted = forTests ? TEST_SERVERS : SERVERS;
-  const missing = Object.entries(wanted).filter(([program]) => !findProgram(program));
+  const missing = Object.entries(wanted).filter(([program]) => !isThere(program));
   if (missing.length === 0) return;
   const packages = missing.map(([, name]) => name);
   const apt = findProgram('apt-get');
@@ -88,7 +99,7 @@ export function ensureServers({ forTests = false } = {}) {
     run('apt-get', 'update');
     result = run(...install);
   }
-  const still = Object.keys(wanted).filter((program) => !findProgram(program));
+  const still = Object.keys(wanted).filter((program) => !isThere(program));
   if (still.length > 0) {
     throw new Error(
       `could not install ${still.join(', ')}:\n${result.stderr}\nTry by hand:\n  ${command}`,
