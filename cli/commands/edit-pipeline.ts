@@ -10,7 +10,7 @@ import type { Call } from '../grammar/command.js';
 import { SNAKE, jsonText, toJson } from '../wire/to-json.js';
 import { noteJoined } from './joins.js';
 import { formatName } from './output.js';
-import { readSpecs, specOf } from './pipeline-spec.js';
+import { readSpecs, sendAll, specOf } from './pipeline-spec.js';
 import { ppsOf } from './pps-client.js';
 
 export async function editPipeline({ session, args, flags }: Call): Promise<void> {
@@ -43,13 +43,8 @@ export async function editPipeline({ session, args, flags }: Call): Promise<void
       session.note('Pipeline unchanged, no update will be performed');
       return;
     }
-    for (const spec of await readSpecs(session, file)) {
-      await client.unary(pps.createPipeline, {
-        ...spec,
-        update: true,
-        reprocess: flags.bool('reprocess'),
-      });
-    }
+    const how = { update: true, reprocess: flags.bool('reprocess'), base: '.' };
+    await sendAll(session, await readSpecs(session, file), how);
     await noteJoined(session);
   } finally {
     await rm(folder, { recursive: true, force: true });

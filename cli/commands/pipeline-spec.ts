@@ -1,11 +1,13 @@
 /** create, update and extract pipeline: specs in, specs out. */
 import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { invalidInput } from '../../core/errors.js';
 import {
   CreatePipelineRequest,
   InspectPipelineRequest,
   type PipelineInfo,
 } from '../../proto/generated/pps.js';
+import type { BuildOptions } from '../build/send.js';
 import type { Call } from '../grammar/command.js';
 import { parsePipelineRef } from '../grammar/refs.js';
 import type { Session } from '../session.js';
@@ -16,6 +18,7 @@ import { formatName, RawWriter } from './output.js';
 import { ppsOf } from './pps-client.js';
 import { readAll } from './prompt.js';
 
+const URL = /^https?:\/\//;
 const TYPE = 'pps.CreatePipelineRequest';
 
 export const createPipeline = (call: Call): Promise<void> =>
@@ -30,14 +33,28 @@ async function sendSpecs(
 ): Promise<void> {
   if (flags.bool('build')) {
     throw invalidInput(
-      '--build is not supported: build the image yourself and name it in transform.image',
+      '--build is not supported: build the image yourself and name it in transform.image, ' +
+        'or let the cluster build the code: transform.build (docs/pipeline-spec.md)',
     );
   }
-  const specs = await readSpecs(session, flags.text('file'));
+  const file = flags.text('file');
+  const base = file === '-' || URL.test(file) ? '.' : dirname(file);
+  await sendAll(session, await readSpecs(session, file), { ...how, base });
+}
+
+/** Sends specs in order, those whose code has to be built with their files. */
+export async function sendAll(
+  session: Session,
+  specs: readonly CreatePipelineRequest[],
+  { base, ...how }: BuildOptions,
+): Promise<void> {
   const { client, pps } = await ppsOf(session);
   for (const spec of specs) {
     if (session.verbose) warnAboutTag(session, spec);
-    await client.unary(pps.createPipeline, { ...spec, ...how });
+    if (spec.transform?.build) {
+      const { sendBuilt } = await import('../build/send.js');
+      await sendBuilt(session, spec, { ...how, base });
+    } else await client.unary(pps.createPipeline, { ...spec, ...how });
   }
 }
 
@@ -63,7 +80,7 @@ async function readSource(session: Session, source: string): Promise<string> {
     session.out('Reading from stdin.\n');
     return (await readAll(session)).toString('utf8');
   }
-  if (/^https?:\/\//.test(source)) {
+  if (URL.test(source)) {
     const response = await fetch(source, { signal: session.signal }).catch((error: unknown) => {
       throw invalidInput(`could not fetch ${source}: ${String((error as Error).cause ?? error)}`);
     });

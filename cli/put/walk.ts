@@ -17,6 +17,8 @@ export interface WalkOptions {
   readonly recursive: boolean;
   /** Hears about things that are left out. */
   readonly note: (line: string) => void;
+  /** Leaves out what it says, directories with everything in them; `path` as in the repo. */
+  readonly skip?: (path: string, directory: boolean) => boolean;
 }
 
 /** The files of one source. Throws INVALID_INPUT for missing sources and broken links. */
@@ -36,6 +38,7 @@ function* walkDirectory(from: string, to: string, options: WalkOptions): Generat
   for (const entry of sortedEntries(from)) {
     const child = join(from, entry.name);
     const target = to === '' ? entry.name : posix.join(to, entry.name);
+    if (options.skip?.(target, entry.isDirectory())) continue;
     if (entry.isDirectory()) yield* walkDirectory(child, target, options);
     else if (entry.isSymbolicLink() && statOf(child).isDirectory()) {
       options.note(`skipping ${child}: it is a link to a directory`);

@@ -5,7 +5,7 @@ import { CreatePipelineRequest } from '../../proto/generated/pps.js';
 import { decodeMessage } from './decode.js';
 import { parseJsonStream } from './json-text.js';
 import { modernize } from './legacy.js';
-import { entryOf, placeOf, SpecTextError, type SpecNode } from './node.js';
+import { placeOf, SpecTextError, type SpecNode } from './node.js';
 
 const TYPE = 'pps.CreatePipelineRequest';
 
@@ -59,21 +59,7 @@ function parseSpec(node: SpecNode, options: ParseOptions): CreatePipelineRequest
   if (!pipeline.name) {
     throw new SpecTextError('no pipeline `name` specified', node.at, 'add "name" to "pipeline"');
   }
-  refuseBuild(modern);
   return CreatePipelineRequest.fromPartial(decoded as Partial<CreatePipelineRequest>);
-}
-
-function refuseBuild(node: SpecNode): void {
-  if (node.kind !== 'object') return;
-  const transform = entryOf(node, 'transform')?.value;
-  const build = transform?.kind === 'object' ? entryOf(transform, 'build') : undefined;
-  if (build && build.value.kind !== 'null') {
-    throw new SpecTextError(
-      'transform.build is not supported',
-      build.at,
-      'build the image yourself and name it in transform.image',
-    );
-  }
 }
 
 function located(error: SpecTextError, text: string, source: string): AppError {

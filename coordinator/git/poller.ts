@@ -30,8 +30,9 @@ export interface PollerDeps extends PushDeps, RemoteDeps {
 }
 
 const NEVER_MS = 24 * 3_600_000;
-/** After a look that failed, however long the interval is. */
-const RETRY_MS = 10_000;
+/** After looks that failed, at first and at last, however long the interval is. */
+const RETRY_MS = 1_000;
+const RETRY_MS_MAX = 10_000;
 const POLL_MS_MIN = 1_000;
 
 /** What the owner of a pipeline runs beside its jobs. */
@@ -41,6 +42,8 @@ export function polling(deps: PollerDeps): Beside {
 
 class Poller {
   readonly #changed = new Wakeup();
+  /** Looks in a row that failed. */
+  #failed = 0;
 
   constructor(
     readonly deps: PollerDeps,
@@ -80,6 +83,7 @@ class Poller {
     const info = await this.deps.loadSpec({ pipeline, specCommit }, wait);
     let waitMs = NEVER_MS;
     let trouble: string | undefined;
+    let failed = false;
     for (const git of gitInputs(info.input)) {
       try {
         await this.#read(git, wait);
@@ -89,9 +93,11 @@ class Poller {
         if (error instanceof PrivateRepo) return this.#fail(specCommit, error.message, wait);
         if (!isBusy(error)) trouble = `git input "${git.name}": ${messageOf(error)}`;
         this.deps.log.info({ pipeline, input: git.name, err: error }, 'git input can not be read');
-        waitMs = Math.min(waitMs, RETRY_MS);
+        waitMs = Math.min(waitMs, RETRY_MS_MAX, RETRY_MS * 2 ** this.#failed);
+        failed = true;
       }
     }
+    this.#failed = failed ? Math.min(this.#failed + 1, 10) : 0;
     if (trouble === undefined) this.deps.troubles.delete(pipeline);
     else this.deps.troubles.set(pipeline, trouble);
     return waitMs;

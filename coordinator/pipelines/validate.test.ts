@@ -98,6 +98,10 @@ describe('requests', () => {
     ['datum_tries cannot be negative', { datumTries: -1 }],
     ['invalid pipeline spec: egress to gs:// is not built in Tusk', { egress: { URL: 'gs://b' } }],
     ['invalid pipeline spec: egress must specify a URL', { egress: {} }],
+    [
+      'transform.build needs the files of its directory, which only the command line has',
+      { transform: { build: { language: 'python' } } },
+    ],
     ['invalid transform: a secret must specify a name', secret({ mountPath: '/s' })],
     [
       'invalid transform: secret "s" must specify mount_path, or env_var and key',

@@ -73,6 +73,12 @@ export function checkPipeline(info: PipelineInfo, given: CreatePipelineRequest):
   if (!info.transform?.image) {
     fail('invalid transform: pipeline transform must contain an image');
   }
+  if (given.transform?.build) {
+    fail(
+      'transform.build needs the files of its directory, which only the command line has: ' +
+        "use 'tusk create pipeline -f SPEC'",
+    );
+  }
   checkSecrets(info.transform.secrets);
   checkInput(info.input);
   checkParallelism(given);
