@@ -26,7 +26,7 @@ import {
 import type { Client } from '../client/client.js';
 import { FrameMaker } from '../put/frames.js';
 import { NO_PROGRESS } from '../put/progress.js';
-import { PutStream } from '../put/put-stream.js';
+import { BrokenOff, PutStream } from '../put/put-stream.js';
 import { Pace, readAhead } from '../put/read-ahead.js';
 import { sendFile } from '../put/upload.js';
 import type { LocalFile } from '../put/walk.js';
@@ -118,12 +118,12 @@ async function upload(
     const sending = { stream, frames, progress: NO_PROGRESS, signal, pace };
     for (const ahead of readAhead(files, { ...sending, parallelism: PARALLELISM })) {
       signal.throwIfAborted();
-      await sendFile(sending, ahead);
+      await sendFile(sending, ahead, 0);
     }
     await stream.finish(frames.end());
   } catch (error) {
     stream.cancel();
-    throw error;
+    throw error instanceof BrokenOff ? error.reason : error;
   }
   await client.unary(pfs.finishCommit, FinishCommitRequest.fromPartial({ commit }));
   const repo = commit.repo;
