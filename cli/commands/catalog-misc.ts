@@ -309,7 +309,31 @@ const completionCommands: readonly Command[] = [
   },
 ];
 
+const drawCommands: readonly Command[] = [
+  {
+    words: 'draw',
+    args: '[REPO-OR-PIPELINE …]',
+    min: 0,
+    max: Infinity,
+    summary: 'show repos and pipelines as a graph',
+    details:
+      'Boxes with single lines are repos, those with double lines pipelines with their output repos. ' +
+      'With names: only what these read and what reads these.',
+    examples: [
+      ['in the terminal', 'draw'],
+      ['as a picture, what hangs on one repo', 'draw images --svg images.svg'],
+    ],
+    flags: [
+      flag.text('svg', 'write an SVG picture there instead (- for standard output)', {
+        value: 'PATH',
+      }),
+    ],
+    load: async () => (await import('./draw.js')).draw,
+  },
+];
+
 export const miscCommands: readonly Command[] = [
+  ...drawCommands,
   ...objectCommands,
   ...clusterCommands,
   ...transactionCommands,

@@ -10,7 +10,10 @@ interface Group {
 }
 
 const GROUPS: readonly Group[] = [
-  { title: 'Run Tusk', nouns: ['up', 'down', 'status', 'coordinator', 'worker', 'version'] },
+  {
+    title: 'Run Tusk',
+    nouns: ['up', 'down', 'status', 'coordinator', 'worker', 'version', 'draw'],
+  },
   { title: 'Repos', nouns: ['repo'] },
   { title: 'Commits and branches', nouns: ['commit', 'branch'] },
   { title: 'Files', nouns: ['file', 'mount', 'unmount'] },
@@ -121,7 +124,8 @@ function flagLines(flags: readonly Flag[]): string {
     .join('');
 }
 
-function valueWord(entry: Flag): string {
+/** What stands for the value of a flag in help. */
+export function valueWord(entry: Flag): string {
   switch (entry.kind) {
     case 'int':
     case 'uint':
@@ -160,7 +164,8 @@ function commandLines(list: readonly Command[]): string {
   return list.map((entry) => `  ${entry.words.padEnd(width)}${entry.summary}\n`).join('');
 }
 
-function frontPage(program: string): string {
+/** The commands that help shows, in groups. */
+export function groupedCommands(): { readonly title: string; readonly list: Command[] }[] {
   const lastWord = (command: Command): string => command.words.split(' ').at(-1) as string;
   const grouped = GROUPS.map(({ title, nouns }) => {
     const list = visible().filter(
@@ -170,9 +175,11 @@ function frontPage(program: string): string {
   });
   const seen = new Set(grouped.flatMap(({ list }) => list));
   const other = { title: 'Other', list: visible().filter((entry) => !seen.has(entry)) };
-  const sections = [...grouped, other]
-    .filter(({ list }) => list.length > 0)
-    .map(({ title, list }) => `${title}:\n${commandLines(list)}`);
+  return [...grouped, other].filter(({ list }) => list.length > 0);
+}
+
+function frontPage(program: string): string {
+  const sections = groupedCommands().map(({ title, list }) => `${title}:\n${commandLines(list)}`);
   return (
     `Tusk versions data and runs pipelines over what changed.\n\n` +
     `Usage:\n  ${program} COMMAND [ARGUMENTS] [FLAGS]\n\n${sections.join('\n')}\n` +
