@@ -7,7 +7,7 @@ import { newUuid } from '../../core/ids.js';
 import type { CreatePipelineRequest, PipelineInfo } from '../../proto/generated/pps.js';
 import type { Wait } from '../../storage/types.js';
 import type { MetaTxn } from '../meta/index.js';
-import { deleteBranchIn } from '../versioning/branches.js';
+import { createBranchIn, deleteBranchIn } from '../versioning/branches.js';
 import { SPEC_REPO } from '../versioning/model.js';
 import { createRepoIn } from '../versioning/repos.js';
 import type { Scope } from '../versioning/scope.js';
@@ -64,6 +64,11 @@ export async function createPipelineIn(
   const scope = deps.versioning.scope(t);
   const name = request.pipeline?.name ?? '';
   const before = await t.getJson<PipelineRecord>(pipelineKey(name));
+  if (request.specCommit) {
+    if (before) throw notRecreated(request);
+    const info = await storedSpec(deps, request, wait);
+    return recreateIn(scope, info, request.specCommit.id);
+  }
   const fresh = newUuid().replaceAll('-', '');
   const info = toSpec(request, {
     version: (before?.version ?? 0) + 1,
@@ -84,6 +89,46 @@ export async function createPipelineIn(
     : insertIn(deps, scope, info, wait);
 }
 
+/** A pipeline that is there is changed by its spec, not by a former one. */
+function notRecreated({ pipeline, update }: CreatePipelineRequest): Error {
+  const name = pipeline?.name ?? '';
+  if (!update) return alreadyExists(`pipeline ${name} already exists`);
+  return invalidInput(
+    `invalid pipeline spec: spec_commit makes pipeline ${name} again after it was deleted; ` +
+      `to go back to a former spec, update it with what 'extract pipeline ${name}^' prints`,
+  );
+}
+
+/** The spec that the request names; what else it says is not looked at. */
+async function storedSpec(
+  { specs }: PipelineDeps,
+  { pipeline, specCommit }: CreatePipelineRequest,
+  wait: Wait,
+): Promise<PipelineInfo> {
+  const name = pipeline?.name ?? '';
+  const repo = specCommit?.repo?.name || SPEC_REPO;
+  const id = specCommit?.id ?? '';
+  const info = await specs.load({ pipeline: name, specCommit: id }, wait);
+  const owner = info.pipeline?.name ?? '';
+  if (repo === SPEC_REPO && owner === name) return info;
+  throw invalidInput(`spec commit ${repo}@${id} is not one of pipeline ${name}, but of ${owner}`);
+}
+
+/** From a spec commit that is there; heads that are there stay. */
+async function recreateIn(
+  scope: Scope,
+  info: PipelineInfo,
+  specCommit: string,
+): Promise<PipelineRecord> {
+  const name = info.pipeline?.name ?? '';
+  await createSourceReposIn(scope, info);
+  await needInputReposIn(scope, info);
+  await createTriggersIn(scope, info);
+  await ensureOutputRepoIn(scope, name);
+  await createBranchIn(scope, { repo: SPEC_REPO, name, head: { repo: SPEC_REPO, id: specCommit } });
+  return recordIn(scope, info, { specCommit, head: 'keep' });
+}
+
 async function insertIn(
   deps: PipelineDeps,
   scope: Scope,
@@ -95,19 +140,30 @@ async function insertIn(
   const specBranch = { repo: SPEC_REPO, name };
   if (await scope.branch(specBranch)) await deleteBranchIn(scope, specBranch, { force: true });
   const specCommit = await commitSpecIn(deps, scope, info, wait);
+  return recordIn(scope, info, { specCommit, head: 'clear' });
+}
+
+/** The record and the branches of a pipeline that was not there. */
+async function recordIn(
+  scope: Scope,
+  info: PipelineInfo,
+  how: { readonly specCommit: string; readonly head: 'keep' | 'clear' },
+): Promise<PipelineRecord> {
+  const name = info.pipeline?.name ?? '';
+  const { specCommit, head } = how;
   const record: PipelineRecord = {
     name,
     ...ofSpec(info),
     specCommit,
-    state: 'STARTING',
+    state: info.stopped ? 'PAUSED' : 'STARTING',
     reason: '',
     jobCounts: {},
     lastJobState: 'STARTING',
   };
   scope.t.putJson(pipelineKey(name), record);
   const output = { repo: name, name: info.outputBranch };
-  const provenance = outputProvenance(info);
-  await setOutputBranchIn(scope, output, { provenance, head: 'clear', ...specOf(info) });
+  const provenance = info.stopped ? [] : outputProvenance(info);
+  await setOutputBranchIn(scope, output, { provenance, head, ...specOf(info) });
   await setStatsBranchIn(scope, info);
   await ensureMarkerIn(scope, info);
   return record;

@@ -48,6 +48,8 @@ export function checkRequest(request: CreatePipelineRequest): void {
         `but must have at most ${NAME_CHARS_MAX}: "${name}"`,
     );
   }
+  // Everything else is in the commit, and was checked when that was made.
+  if (request.specCommit) return;
   if (request.tfJob) fail('embedding TFJobs in pipelines is not supported yet');
   if (request.s3Out && (request.service || request.spout)) {
     fail('s3 output is not supported in spouts or services');
@@ -329,7 +331,6 @@ export function checkSupported(request: CreatePipelineRequest): void {
   if ((request.spout || request.service) && (request.transform?.cmd.length ?? 0) === 0) {
     refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
   }
-  if (request.specCommit) refuse('spec_commit', 'create the pipeline from its spec file');
   for (const node of visit(request.input)) {
     if (node.pfs?.s3) refuse('input.pfs.s3', 'read files below /pfs/<name>');
   }

@@ -210,6 +210,63 @@ describe('creating', () => {
   });
 });
 
+describe('creating from a spec commit', () => {
+  const from = (id: string, more: Spec = {}): Promise<void> => {
+    const request = { pipeline: { name: 'p' }, specCommit: { repo: { name: '__spec__' }, id } };
+    return pipelines.create(CreatePipelineRequest.fromPartial({ ...request, ...more }), wait);
+  };
+
+  it('makes the pipeline again as it was, on the heads that are there', async () => {
+    await put('in', { '/a': 'x' });
+    await create('p', { description: 'first', salt: 'pepper', outputBranch: 'made' });
+    await update('p', { description: 'second', outputBranch: 'made' });
+    const before = await inspect('p');
+    const { head } = await branch('p', 'made');
+    await remove('p', { keepRepo: true });
+    await from(before.specCommit?.id ?? '');
+    expect(await inspect('p')).toMatchObject({
+      ...{ version: 2, description: 'second', salt: 'pepper', outputBranch: 'made' },
+      specCommit: before.specCommit,
+      input: before.input,
+      createdAt: before.createdAt,
+    });
+    expect(await list({ history: -1 })).toHaveLength(2);
+    expect((await branch('p', 'made')).head).toBe(head);
+    await put('in', { '/b': 'x' });
+    const next = await stack.versioning.resolveCommit({ repo: 'p', id: 'made' }, wait);
+    expect(next).toMatchObject({ parent: head });
+    expect(next.provenance.map(({ repo }) => repo)).toEqual(['__spec__', 'in']);
+  });
+
+  it('keeps one that was stopped stopped', async () => {
+    await create('p');
+    await pipelines.stop('p', wait);
+    const { specCommit } = await inspect('p');
+    await remove('p');
+    await from(specCommit?.id ?? '');
+    const state = PipelineState.PIPELINE_PAUSED;
+    expect(await inspect('p')).toMatchObject({ stopped: true, state });
+    expect((await branch('p')).directProvenance).toEqual([]);
+  });
+
+  it('is refused for a pipeline that is there, another one, and no commit', async () => {
+    await create('p');
+    await create('q');
+    const own = (await inspect('p')).specCommit?.id ?? '';
+    const other = (await inspect('q')).specCommit?.id ?? '';
+    expect((await failure(from(own))).text).toBe('pipeline p already exists');
+    expect((await failure(from(own, { update: true }))).text).toContain(
+      "update it with what 'extract pipeline p^' prints",
+    );
+    await remove('p');
+    expect((await failure(from(other))).text).toBe(
+      `spec commit __spec__@${other} is not one of pipeline p, but of q`,
+    );
+    expect(await failure(from('0'.repeat(32)))).toMatchObject({ code: 'NOT_FOUND' });
+    expect(names(await list())).toEqual(['q']);
+  });
+});
+
 describe('updating', () => {
   it('counts versions, keeps the salt and finishes open outputs empty', async () => {
     await put('in', { '/a': 'x' });
