@@ -174,7 +174,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           service(VersionService, versionHandlers),
           service(HealthService, healthHandlers),
           service(EnterpriseService, enterpriseHandlers),
-          service(AdminService, adminHandlers(clusterId)),
+          service(AdminService, adminHandlers({ clusterId, pipelines })),
           service(AuthService, authHandlers),
           service(TransactionService, transactionHandlers(transactions)),
           service(DebugService, {}),

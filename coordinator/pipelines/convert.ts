@@ -1,5 +1,6 @@
 /** From records and specs to the messages of the v1 API. */
 import {
+  CreatePipelineRequest,
   JobInfo,
   JobState,
   PipelineInfo,
@@ -136,4 +137,15 @@ export function toProcessStats(stats: JobStats): ProcessStats {
     downloadBytes: stats.downloadBytes,
     uploadBytes: stats.uploadBytes,
   };
+}
+
+/** The request that makes a pipeline again, its salt included: all fields that both messages have. */
+export function requestOf(info: PipelineInfo): CreatePipelineRequest {
+  const request = CreatePipelineRequest.fromPartial({});
+  for (const name of Object.keys(request)) {
+    if (name in info && name !== 'specCommit') {
+      Object.assign(request, { [name]: info[name as keyof PipelineInfo] });
+    }
+  }
+  return request;
 }

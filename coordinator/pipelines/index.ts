@@ -1,6 +1,6 @@
 /** What the rest of the coordinator may use of pipelines. */
 export { openPipelines, Pipelines, type PipelinesOptions } from './pipelines.js';
-export { toJobInfo, toPipelineInfo, toProcessStats, workerSet } from './convert.js';
+export { requestOf, toJobInfo, toPipelineInfo, toProcessStats, workerSet } from './convert.js';
 export { toTimestamp } from './defaults.js';
 export { needsOf } from './needs.js';
 export * from './model.js';

@@ -12,6 +12,7 @@ import { State, type APIServer as EnterpriseServer } from '../../proto/generated
 import type { HealthServer } from '../../proto/generated/health.js';
 import type { APIServer as VersionServer } from '../../proto/generated/versionpb.js';
 import { unimplemented } from '../../core/errors.js';
+import { requestOf, type Pipelines } from '../pipelines/index.js';
 import type { Handlers } from './handler.js';
 
 /** The API version clients compare with their own; they only warn about other minors. */
@@ -31,8 +32,19 @@ export const enterpriseHandlers: Handlers<EnterpriseServer> = {
   getState: async () => ({ state: State.NONE, info: undefined, activationCode: '' }),
 };
 
-export function adminHandlers(clusterId: string): Handlers<AdminServer> {
-  return { inspectCluster: async () => ({ id: clusterId, deploymentId: clusterId }) };
+export interface AdminDeps {
+  readonly clusterId: string;
+  readonly pipelines: Pick<Pipelines, 'inspect'>;
+}
+
+export function adminHandlers({ clusterId, pipelines }: AdminDeps): Handlers<AdminServer> {
+  return {
+    inspectCluster: async () => ({ id: clusterId, deploymentId: clusterId }),
+    extractPipeline: async ({ pipeline }, ctx) => {
+      const op = { pipeline: requestOf(await pipelines.inspect(pipeline?.name ?? '', ctx)) };
+      return { op19: op, op110: op, op111: op, op112: op, op113: op };
+    },
+  };
 }
 
 /** Old clients look for exactly this text, with the status UNIMPLEMENTED. */

@@ -11,11 +11,12 @@ import {
   type ClientUnaryCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
-  type Metadata,
+  type Metadata as Metadata1,
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Empty } from "./google/protobuf/empty.js";
+import { CreatePipelineRequest, Pipeline } from "./pps.js";
 
 export const protobufPackage = "admin";
 
@@ -31,6 +32,25 @@ export interface CheckAuthToken {
 export interface ClusterInfo {
   id: string;
   deploymentId: string;
+}
+
+/** Asks for what makes a pipeline again. */
+export interface ExtractPipelineRequest {
+  pipeline?: Pipeline | undefined;
+}
+
+/** One step of making a cluster again; here always a pipeline. */
+export interface PipelineOp {
+  pipeline?: CreatePipelineRequest | undefined;
+}
+
+/** The same step for clients of every minor version; each reads the field of its own. */
+export interface Op {
+  op19?: PipelineOp | undefined;
+  op110?: PipelineOp | undefined;
+  op111?: PipelineOp | undefined;
+  op112?: PipelineOp | undefined;
+  op113?: PipelineOp | undefined;
 }
 
 function createBaseCheckAuthToken(): CheckAuthToken {
@@ -174,6 +194,307 @@ export const ClusterInfo: MessageFns<ClusterInfo> = {
   },
 };
 
+function createBaseExtractPipelineRequest(): ExtractPipelineRequest {
+  return { pipeline: undefined };
+}
+
+export const ExtractPipelineRequest: MessageFns<ExtractPipelineRequest> = {
+  encode(message: ExtractPipelineRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pipeline !== undefined) {
+      Pipeline.encode(message.pipeline, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtractPipelineRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtractPipelineRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pipeline = Pipeline.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExtractPipelineRequest {
+    return { pipeline: isSet(object.pipeline) ? Pipeline.fromJSON(object.pipeline) : undefined };
+  },
+
+  toJSON(message: ExtractPipelineRequest): unknown {
+    const obj: any = {};
+    if (message.pipeline !== undefined) {
+      obj.pipeline = Pipeline.toJSON(message.pipeline);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExtractPipelineRequest>, I>>(base?: I): ExtractPipelineRequest {
+    return ExtractPipelineRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtractPipelineRequest>, I>>(object: I): ExtractPipelineRequest {
+    const message = createBaseExtractPipelineRequest();
+    message.pipeline = (object.pipeline !== undefined && object.pipeline !== null)
+      ? Pipeline.fromPartial(object.pipeline)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePipelineOp(): PipelineOp {
+  return { pipeline: undefined };
+}
+
+export const PipelineOp: MessageFns<PipelineOp> = {
+  encode(message: PipelineOp, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pipeline !== undefined) {
+      CreatePipelineRequest.encode(message.pipeline, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PipelineOp {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePipelineOp();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.pipeline = CreatePipelineRequest.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PipelineOp {
+    return { pipeline: isSet(object.pipeline) ? CreatePipelineRequest.fromJSON(object.pipeline) : undefined };
+  },
+
+  toJSON(message: PipelineOp): unknown {
+    const obj: any = {};
+    if (message.pipeline !== undefined) {
+      obj.pipeline = CreatePipelineRequest.toJSON(message.pipeline);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PipelineOp>, I>>(base?: I): PipelineOp {
+    return PipelineOp.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PipelineOp>, I>>(object: I): PipelineOp {
+    const message = createBasePipelineOp();
+    message.pipeline = (object.pipeline !== undefined && object.pipeline !== null)
+      ? CreatePipelineRequest.fromPartial(object.pipeline)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseOp(): Op {
+  return { op19: undefined, op110: undefined, op111: undefined, op112: undefined, op113: undefined };
+}
+
+export const Op: MessageFns<Op> = {
+  encode(message: Op, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.op19 !== undefined) {
+      PipelineOp.encode(message.op19, writer.uint32(26).fork()).join();
+    }
+    if (message.op110 !== undefined) {
+      PipelineOp.encode(message.op110, writer.uint32(34).fork()).join();
+    }
+    if (message.op111 !== undefined) {
+      PipelineOp.encode(message.op111, writer.uint32(42).fork()).join();
+    }
+    if (message.op112 !== undefined) {
+      PipelineOp.encode(message.op112, writer.uint32(50).fork()).join();
+    }
+    if (message.op113 !== undefined) {
+      PipelineOp.encode(message.op113, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Op {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOp();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.op19 = PipelineOp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.op110 = PipelineOp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.op111 = PipelineOp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.op112 = PipelineOp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.op113 = PipelineOp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Op {
+    return {
+      op19: isSet(object.op19)
+        ? PipelineOp.fromJSON(object.op19)
+        : isSet(object.op1_9)
+        ? PipelineOp.fromJSON(object.op1_9)
+        : undefined,
+      op110: isSet(object.op110)
+        ? PipelineOp.fromJSON(object.op110)
+        : isSet(object.op1_10)
+        ? PipelineOp.fromJSON(object.op1_10)
+        : undefined,
+      op111: isSet(object.op111)
+        ? PipelineOp.fromJSON(object.op111)
+        : isSet(object.op1_11)
+        ? PipelineOp.fromJSON(object.op1_11)
+        : undefined,
+      op112: isSet(object.op112)
+        ? PipelineOp.fromJSON(object.op112)
+        : isSet(object.op1_12)
+        ? PipelineOp.fromJSON(object.op1_12)
+        : undefined,
+      op113: isSet(object.op113)
+        ? PipelineOp.fromJSON(object.op113)
+        : isSet(object.op1_13)
+        ? PipelineOp.fromJSON(object.op1_13)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Op): unknown {
+    const obj: any = {};
+    if (message.op19 !== undefined) {
+      obj.op19 = PipelineOp.toJSON(message.op19);
+    }
+    if (message.op110 !== undefined) {
+      obj.op110 = PipelineOp.toJSON(message.op110);
+    }
+    if (message.op111 !== undefined) {
+      obj.op111 = PipelineOp.toJSON(message.op111);
+    }
+    if (message.op112 !== undefined) {
+      obj.op112 = PipelineOp.toJSON(message.op112);
+    }
+    if (message.op113 !== undefined) {
+      obj.op113 = PipelineOp.toJSON(message.op113);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Op>, I>>(base?: I): Op {
+    return Op.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Op>, I>>(object: I): Op {
+    const message = createBaseOp();
+    message.op19 = (object.op19 !== undefined && object.op19 !== null)
+      ? PipelineOp.fromPartial(object.op19)
+      : undefined;
+    message.op110 = (object.op110 !== undefined && object.op110 !== null)
+      ? PipelineOp.fromPartial(object.op110)
+      : undefined;
+    message.op111 = (object.op111 !== undefined && object.op111 !== null)
+      ? PipelineOp.fromPartial(object.op111)
+      : undefined;
+    message.op112 = (object.op112 !== undefined && object.op112 !== null)
+      ? PipelineOp.fromPartial(object.op112)
+      : undefined;
+    message.op113 = (object.op113 !== undefined && object.op113 !== null)
+      ? PipelineOp.fromPartial(object.op113)
+      : undefined;
+    return message;
+  },
+};
+
 /** Administration. Extract and restore live in package `tusk`. */
 export type APIService = typeof APIService;
 export const APIService = {
@@ -187,11 +508,30 @@ export const APIService = {
     responseSerialize: (value: ClusterInfo): Buffer => Buffer.from(ClusterInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClusterInfo => ClusterInfo.decode(value),
   },
+  /**
+   * The request that creates the pipeline again, its salt included; the name may have an ancestry
+   * suffix. NOT_FOUND. Clients before 2.0 edit and extract pipelines with it.
+   */
+  extractPipeline: {
+    path: "/admin.API/ExtractPipeline" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExtractPipelineRequest): Buffer =>
+      Buffer.from(ExtractPipelineRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExtractPipelineRequest => ExtractPipelineRequest.decode(value),
+    responseSerialize: (value: Op): Buffer => Buffer.from(Op.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Op => Op.decode(value),
+  },
 } as const;
 
 export interface APIServer extends UntypedServiceImplementation {
   /** The cluster's id. */
   inspectCluster: handleUnaryCall<Empty, ClusterInfo>;
+  /**
+   * The request that creates the pipeline again, its salt included; the name may have an ancestry
+   * suffix. NOT_FOUND. Clients before 2.0 edit and extract pipelines with it.
+   */
+  extractPipeline: handleUnaryCall<ExtractPipelineRequest, Op>;
 }
 
 export interface APIClient extends Client {
@@ -202,14 +542,33 @@ export interface APIClient extends Client {
   ): ClientUnaryCall;
   inspectCluster(
     request: Empty,
-    metadata: Metadata,
+    metadata: Metadata1,
     callback: (error: ServiceError | null, response: ClusterInfo) => void,
   ): ClientUnaryCall;
   inspectCluster(
     request: Empty,
-    metadata: Metadata,
+    metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClusterInfo) => void,
+  ): ClientUnaryCall;
+  /**
+   * The request that creates the pipeline again, its salt included; the name may have an ancestry
+   * suffix. NOT_FOUND. Clients before 2.0 edit and extract pipelines with it.
+   */
+  extractPipeline(
+    request: ExtractPipelineRequest,
+    callback: (error: ServiceError | null, response: Op) => void,
+  ): ClientUnaryCall;
+  extractPipeline(
+    request: ExtractPipelineRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: Op) => void,
+  ): ClientUnaryCall;
+  extractPipeline(
+    request: ExtractPipelineRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Op) => void,
   ): ClientUnaryCall;
 }
 

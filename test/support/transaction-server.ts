@@ -1,16 +1,21 @@
-/** The rpcs that can join a transaction, and those of transactions, behind one gRPC server. */
+/** The rpcs of repos, pipelines and transactions behind one gRPC server, without any worker. */
 import { Metadata } from '@grpc/grpc-js';
 import { systemClock } from '../../core/clock.js';
 import { silentLog } from '../../core/log.js';
 import { ResourceStack } from '../../core/resource-stack.js';
 import { NEVER } from '../../core/signals.js';
 import { openPipelines, type Pipelines } from '../../coordinator/pipelines/index.js';
+import { adminHandlers } from '../../coordinator/rpc/misc.js';
 import { pfsHandlers } from '../../coordinator/rpc/pfs.js';
 import { requestRunner } from '../../coordinator/rpc/transaction-steps.js';
 import { joiningPfs, joiningPps, transactionHandlers } from '../../coordinator/rpc/transaction.js';
 import { openGrpcServer, service } from '../../coordinator/server.js';
 import { Transactions } from '../../coordinator/transactions/index.js';
 import { CLIENT_OPTIONS, insecure } from '../../proto/channel.js';
+import {
+  APIService as AdminService,
+  type APIServer as AdminServer,
+} from '../../proto/generated/admin.js';
 import type { APIClient as PfsApi, APIServer as PfsServer } from '../../proto/generated/pfs.js';
 import {
   APIClient as PpsClient,
@@ -58,6 +63,16 @@ export class TransactionServer implements AsyncDisposable {
           for await (const info of pipelines.list(request, ctx)) pipelineInfo.push(info);
           return { pipelineInfo };
         },
+        inspectPipeline: ({ pipeline }, ctx) => pipelines.inspect(pipeline?.name ?? '', ctx),
+        startPipeline: async ({ pipeline }, ctx) => (
+          await pipelines.start(pipeline?.name ?? '', ctx),
+          {}
+        ),
+        stopPipeline: async ({ pipeline }, ctx) => (
+          await pipelines.stop(pipeline?.name ?? '', ctx),
+          {}
+        ),
+        deletePipeline: async (request, ctx) => (await pipelines.delete(request, ctx), {}),
         deleteAll: async (_request, ctx) => (await pipelines.deleteAll(ctx), {}),
         createPipeline: async (request, ctx) => (await pipelines.create(request, ctx), {}),
         updateJobState: async (request, ctx) => (await pipelines.updateJobState(request, ctx), {}),
@@ -70,6 +85,7 @@ export class TransactionServer implements AsyncDisposable {
         [
           service<PfsServer>(PfsService, pfs),
           service<PpsServer>(PpsService, pps),
+          service<AdminServer>(AdminService, adminHandlers({ clusterId: 'test', pipelines })),
           service<TransactionsServer>(TransactionService, transactionHandlers(transactions)),
         ],
         { listen: '127.0.0.1:0', ...base },
