@@ -19,7 +19,12 @@ import { HealthService } from '../proto/generated/health.js';
 import { ObjectAPIService, type APIServer as PfsServer } from '../proto/generated/pfs.js';
 import { APIService as PpsService } from '../proto/generated/pps.js';
 import { APIService as TransactionService } from '../proto/generated/transaction.js';
-import { BackupService, ClusterService, type WorkerConfig } from '../proto/generated/tusk.js';
+import {
+  BackupService,
+  ClusterService,
+  JobsService,
+  type WorkerConfig,
+} from '../proto/generated/tusk.js';
 import { APIService as VersionService } from '../proto/generated/versionpb.js';
 import { PfsService } from '../proto/services.js';
 import { openQueue } from '../queue/index.js';
@@ -46,6 +51,7 @@ import {
 } from './rpc/misc.js';
 import { objectHandlers } from './rpc/objects.js';
 import { pfsFileHandlers } from './rpc/pfs-files.js';
+import { tuskJobsHandlers } from './rpc/tusk-jobs.js';
 import { tuskFilesHandlers, TuskFilesService } from './rpc/tusk-files.js';
 import { pfsHandlers } from './rpc/pfs.js';
 import { ppsHandlers } from './rpc/pps.js';
@@ -171,6 +177,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
               }),
             }),
           ),
+          service(JobsService, tuskJobsHandlers({ pipelines, scheduling })),
           service(VersionService, versionHandlers),
           service(HealthService, healthHandlers),
           service(EnterpriseService, enterpriseHandlers),

@@ -157,7 +157,10 @@ export interface TaskResult {
   readonly processed: number;
   readonly failed: number;
   readonly recovered: number;
+  /** Of every datum of the task. */
   readonly stats: WorkStats;
+  /** Of those that succeeded; absent = of all. */
+  readonly statsOfSuccess?: WorkStats;
   readonly firstFailure?: { readonly datum: string; readonly reason: string };
   /** No datum of this pipeline can run anywhere: its image does not exist, or is refused here. */
   readonly unrunnable?: string;

@@ -13,6 +13,7 @@ const servers = {
   coordinator: 'coordinator/main.ts',
   worker: 'worker/main.ts',
   spawner: 'worker/spawner-main.ts',
+  'debug-datum': 'worker/debug-main.ts',
   'heartbeat-thread': 'worker/heartbeat-thread.ts',
   'tree-thread': 'storage/tree-thread.ts',
   'lease-thread': 'coordinator/meta/lease-thread.ts',

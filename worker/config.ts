@@ -65,10 +65,6 @@ export function readConfig(
   if (!ENGINES.includes(engine)) {
     throw invalidInput(`--engine ${engine}: expected ${ENGINES.join(', ')}`);
   }
-  const inherited = INHERITED.flatMap((name) => {
-    const value = env[name] ?? (name === 'PATH' ? PATH : undefined);
-    return value === undefined ? [] : [[name, value] as const];
-  });
   return {
     addresses,
     dataDir,
@@ -85,8 +81,19 @@ export function readConfig(
     host: hostname(),
     cpus: availableParallelism(),
     memoryBytes: totalmem(),
-    inherited: Object.fromEntries(inherited),
+    inherited: inheritedOf(env),
   };
+}
+
+/** What user code inherits of the environment around it. */
+export function inheritedOf(
+  env: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string>> {
+  const pairs = INHERITED.flatMap((name) => {
+    const value = env[name] ?? (name === 'PATH' ? PATH : undefined);
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return Object.fromEntries(pairs);
 }
 
 function parse(argv: readonly string[]) {

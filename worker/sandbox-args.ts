@@ -42,6 +42,50 @@ export interface SandboxOptions {
   readonly mounts?: SlotPlace['mounts'];
 }
 
+/** Where the command of a datum lies in the sandbox of a person who looks into it. */
+export const DATUM_SCRIPT = '/tmp/run-datum';
+
+export interface PersonalOptions extends Pick<SandboxOptions, 'dir' | 'root'> {
+  readonly cwd: string;
+  readonly command: readonly string[];
+}
+
+/**
+ * A sandbox as workers make it, with the terminal of whoever calls. `dir` holds `pfs/`, `out/` and
+ * `run-datum`.
+ */
+export function personalLines({ dir, root, cwd, command }: PersonalOptions): SandboxLine[] {
+  const worker = bwrapLine({ dir, root, infoFd: 0, mounts: [[`${dir}/run-datum`, DATUM_SCRIPT]] });
+  const args = worker.args.slice(0, worker.args.lastIndexOf('--'));
+  for (const [name, words] of [
+    ['--new-session', 1],
+    ['--info-fd', 2],
+    ['--clearenv', 1],
+    ['--chdir', 2],
+  ] as const) {
+    args.splice(args.indexOf(name), words);
+  }
+  const script = [
+    `cd ${quote(dir)}`,
+    'mkdir -p /pfs 2>/dev/null || [ -d /pfs ]',
+    'mount --bind ./pfs /pfs',
+    'mount -o remount,bind,ro /pfs',
+    'mount --bind ./out /pfs/out',
+    'mount -t tmpfs -o mode=1777 tusk /tmp',
+    `cp ./run-datum ${DATUM_SCRIPT}`,
+    `cd ${quote(cwd)}`,
+  ].join(' && ');
+  const user = root ? [] : ['--user', '--map-root-user'];
+  const shared = ['--mount', '--pid', '--ipc', '--fork', '--kill-child', '--mount-proc'];
+  return [
+    { program: 'bwrap', args: [...args, '--chdir', cwd, '--', ...command] },
+    {
+      program: 'unshare',
+      args: [...user, ...shared, '--', '/bin/sh', '-c', `${script} && exec "$@"`, 'sh', ...command],
+    },
+  ];
+}
+
 /** bwrap cannot create /pfs below a read-only root, so the root is put together from its parts. */
 export function bwrapLine(options: SandboxOptions): SandboxLine {
   const { rootfs, root } = options;

@@ -233,6 +233,7 @@ class TaskRun {
       this.#storage.putJson({ datums: results }, { signal }),
     ]);
     const failed = results.find(({ state }) => state === 'failed');
+    const good = results.filter(({ state }) => state === 'success');
     const { pipeline, job, task, attempt } = this.task;
     return {
       pipeline,
@@ -249,7 +250,8 @@ class TaskRun {
       processed: count(results, 'success'),
       failed: count(results, 'failed'),
       recovered: count(results, 'recovered'),
-      stats: results.map(({ stats }) => stats).reduce(add, NO_STATS),
+      stats: sumOf(results),
+      ...(good.length === results.length ? {} : { statsOfSuccess: sumOf(good) }),
       ...(unrunnable === undefined ? {} : { unrunnable }),
       ...(failed ? { firstFailure: { datum: failed.id, reason: failed.reason ?? '' } } : {}),
     };
@@ -285,6 +287,10 @@ const NO_STATS: WorkStats = {
 
 function count(results: readonly DatumResult[], state: DatumResult['state']): number {
   return results.filter((result) => result.state === state).length;
+}
+
+function sumOf(results: readonly DatumResult[]): WorkStats {
+  return results.map(({ stats }) => stats).reduce(add, NO_STATS);
 }
 
 function add(a: WorkStats, b: WorkStats): WorkStats {

@@ -170,7 +170,12 @@ const jobCommands: readonly Command[] = [
     words: 'inspect job',
     ...jobArg,
     summary: 'show one job',
-    flags: [flag.bool('block|b', 'wait until the job is done'), ...RAW_OUTPUT, FULL],
+    flags: [
+      flag.bool('block|b', 'wait until the job is done'),
+      flag.bool('stats', 'show what its datums took instead: mean, deviation, percentiles'),
+      ...RAW_OUTPUT,
+      FULL,
+    ],
     load: async () => (await import('./job.js')).inspectJob,
   },
   {
@@ -239,6 +244,23 @@ const jobCommands: readonly Command[] = [
     summary: 'run datums of a running job again',
     flags: [],
     load: async () => (await import('./datum.js')).restartDatum,
+  },
+  {
+    words: 'debug datum',
+    args: 'JOB [DATUM [-- COMMAND …]]',
+    min: 1,
+    max: Infinity,
+    summary: 'run a datum again on this machine, in a shell',
+    details:
+      'Fetches the inputs of a datum and opens a shell that has them below /pfs, with the environment\n' +
+      'the pipeline gave it; /tmp/run-datum is its command. Nothing of this reaches the job. DATUM may\n' +
+      'be the first 8 digits; without it, one that failed is taken.',
+    examples: [
+      ['what failed', 'debug datum JOB'],
+      ['in a script', 'debug datum JOB DATUM -- /tmp/run-datum'],
+    ],
+    flags: [flag.text('dir', 'keep inputs and outputs in this directory', { value: 'DIR' })],
+    load: async () => (await import('./debug-datum.js')).debugDatum,
   },
   {
     words: 'logs',

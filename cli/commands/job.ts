@@ -7,9 +7,10 @@ import {
   StopJobRequest,
   type JobInfo,
 } from '../../proto/generated/pps.js';
+import { JobsClient } from '../../proto/generated/tusk.js';
 import type { Call } from '../grammar/command.js';
 import { fromSlashForm, parseCommitRef, parseHistory } from '../grammar/refs.js';
-import { JOB_HEADER, jobRow } from '../render/pps.js';
+import { datumStats, JOB_HEADER, jobRow } from '../render/pps.js';
 import { jobPage } from '../render/pps-pages.js';
 import { paged, printList, rawFormat, RawWriter, timeStyle, type RawFormat } from './output.js';
 import { prefixed, stateFilter } from './pipeline.js';
@@ -66,6 +67,13 @@ export async function inspectJob(call: Call): Promise<void> {
     full: true,
   });
   const info = await client.unary(pps.inspectJob, request).catch(prefixed('error from InspectJob'));
+  if (flags.bool('stats')) {
+    const { aggregateDatums } = client.service(JobsClient);
+    const stats = await client.unary(aggregateDatums, { job: info.job?.id ?? '' });
+    if (format === 'text') session.out(datumStats(stats));
+    else await new RawWriter(session, 'tusk.DatumAggregates', format).write(stats);
+    return;
+  }
   if (format === 'text') session.out(jobPage(info, timeStyle(call), session.paint));
   else await new RawWriter(session, 'pps.JobInfo', format).write(info);
 }

@@ -7,8 +7,9 @@ export function joins(load: Command['load']): () => Promise<Run> {
   return async () => {
     const run = await load();
     return async (call) => {
-      await run(call);
+      const code = await run(call);
       await noteJoined(call.session);
+      return code;
     };
   };
 }

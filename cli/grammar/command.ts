@@ -34,7 +34,8 @@ export interface Call {
   readonly hyphenated: boolean;
 }
 
-export type Run = (call: Call) => Promise<void>;
+/** Answers the exit code when it is another than 0. */
+export type Run = (call: Call) => Promise<number | void>;
 
 /** The old form of a command, when its arguments or flags differ from the new one's. */
 export interface OldForm {

@@ -73,13 +73,13 @@ async function runMatch(session: Session, match: Match): Promise<number> {
     const rewritten = old?.rewrite?.(typed);
     for (const [name, value] of Object.entries(rewritten?.flags ?? {})) values.set(name, value);
     const run = await command.load();
-    await run({
+    const code = await run({
       session,
       args: rewritten?.args ?? typed,
       flags: values,
       hyphenated: old !== undefined,
     });
-    return 0;
+    return code ?? 0;
   } catch (error) {
     return await reportError(session, match, error);
   }

@@ -1,7 +1,14 @@
 /** Rows for pipelines, jobs and datums, and the tab-separated datum page. */
-import type { DatumInfo, JobInfo, PipelineInfo, ProcessStats } from '../../proto/generated/pps.js';
+import type {
+  Aggregate,
+  DatumInfo,
+  JobInfo,
+  PipelineInfo,
+  ProcessStats,
+} from '../../proto/generated/pps.js';
 import { DatumState } from '../../proto/generated/pps.js';
 import type { FileInfo } from '../../proto/generated/pfs.js';
+import type { DatumAggregates } from '../../proto/generated/tusk.js';
 import type { Paint } from './colour.js';
 import {
   durationMs,
@@ -13,7 +20,7 @@ import {
 } from './duration.js';
 import { formatSize } from './size.js';
 import { datumState, inputShorthand, jobState, jobStateCell, pipelineState } from './states.js';
-import { columnWidths, line, type Geometry } from './table.js';
+import { columnWidths, formatTable, line, type Geometry } from './table.js';
 
 export const JOB_HEADER = [
   'ID',
@@ -134,4 +141,24 @@ function filesTable(files: readonly NonNullable<FileInfo['file']>[]): string {
   ];
   const widths = columnWidths(rows, FILES_GEOMETRY);
   return rows.map((row) => line(row, widths)).join('');
+}
+
+/** `inspect job --stats`: what the datums that ran in a job took. */
+export function datumStats(stats: DatumAggregates): string {
+  const span = (seconds: number): string =>
+    goDuration({ seconds: Math.trunc(seconds), nanos: Math.round((seconds % 1) * 1e3) * 1e6 });
+  const size = (bytes: number): string => formatSize(Math.round(bytes));
+  const lines: readonly (readonly [string, Aggregate | undefined, (value: number) => string])[] = [
+    ['Download Time', stats.downloadTime, span],
+    ['Process Time', stats.processTime, span],
+    ['Upload Time', stats.uploadTime, span],
+    ['Data Downloaded', stats.downloadBytes, size],
+    ['Data Uploaded', stats.uploadBytes, size],
+  ];
+  const rows = lines.map(([name, one, show]) => {
+    const { mean = 0, stddev = 0, fifthPercentile = 0, ninetyFifthPercentile = 0 } = one ?? {};
+    return [name, ...[mean, stddev, fifthPercentile, ninetyFifthPercentile].map(show)];
+  });
+  const header = ['PER DATUM', 'MEAN', 'STDDEV', '5%', '95%'];
+  return `Datums: ${stats.processTime?.count ?? 0}\n${formatTable(header, rows)}`;
 }

@@ -49,6 +49,8 @@ pfs.RepoInfo: repo pfs.Repo; created time; size_bytes uint64; description string
 pfs.StartCommitRequest: parent pfs.Commit; branch string; description string; provenance
   pfs.CommitProvenance*
 pfs.Trigger: branch string; all bool; cron_spec string; size string; commits int64
+pps.Aggregate: count int64; mean double; stddev double; fifth_percentile double;
+  ninety_fifth_percentile double
 pps.BuildSpec: path string; language string; image string
 pps.ChunkSpec: number int64; size_bytes int64
 pps.CreatePipelineRequest: pipeline pps.Pipeline; transform pps.Transform; update bool;
@@ -66,7 +68,7 @@ pps.DatumInfo: datum pps.Datum; state pps.DatumState; stats pps.ProcessStats; pf
   pfs.File; data pfs.FileInfo*
 pps.Egress: URL string
 pps.GPUSpec: type string; number int64
-pps.GitInput: name string; url string; branch string; commit string
+pps.GitInput: name string; url string; branch string; commit string; poll_interval duration
 pps.HashtreeSpec: constant uint64
 pps.Input: cross pps.Input*; union pps.Input*; cron pps.CronInput; git pps.GitInput; pfs
   pps.PFSInput; join pps.Input*; group pps.Input*
@@ -131,5 +133,7 @@ transaction.TransactionRequest: create_repo pfs.CreateRepoRequest; delete_repo
   transaction.DeleteAllRequest; update_job_state pps.UpdateJobStateRequest; create_pipeline
   pps.CreatePipelineRequest
 transaction.TransactionResponse: commit pfs.Commit
+tusk.DatumAggregates: download_time pps.Aggregate; process_time pps.Aggregate; upload_time
+  pps.Aggregate; download_bytes pps.Aggregate; upload_bytes pps.Aggregate
 versionpb.Version: major uint32; minor uint32; micro uint32; additional string
 `;

@@ -16,7 +16,7 @@ async function protoRoot(): Promise<protobuf.Root> {
   const root = new protobuf.Root();
   root.resolvePath = (_from, to) =>
     to.startsWith('google/') ? null : join(PROTO, to.split('/').at(-1) as string);
-  const files = ['pfs', 'pps', 'transaction', 'versionpb', 'admin'];
+  const files = ['pfs', 'pps', 'transaction', 'versionpb', 'admin', 'tusk'];
   await root.load(
     files.map((name) => `${name}.proto`),
     { keepCase: true },

@@ -137,12 +137,12 @@ async function ofJob(deps: DatumDeps, request: ListDatumRequest, wait: Wait): Pr
   return {
     total: job.total,
     range: async function* (from, count) {
-      let at = 0;
+      let left = count;
       const all = request.pageSize === 0;
-      for await (const row of deps.scheduling.listDatums(job, list)) {
-        if (at >= from) yield toDatumInfo(row, job);
-        at += 1;
-        if (!all && at >= from + count) return;
+      for await (const row of deps.scheduling.listDatums(job, { ...list, from })) {
+        yield toDatumInfo(row, job);
+        left -= 1;
+        if (!all && left === 0) return;
       }
     },
   };

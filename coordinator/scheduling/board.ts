@@ -74,7 +74,7 @@ export class TaskBoard {
       processed: processed + result.processed,
       failed: failed + result.failed,
       recovered: recovered + result.recovered,
-      stats: addStats(stats, result.stats),
+      stats: addStats(stats, result.statsOfSuccess ?? result.stats),
     };
     this.#firstFailure ??= result.firstFailure;
     return true;

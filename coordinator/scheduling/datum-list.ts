@@ -9,6 +9,7 @@ import type { TreeReader } from '../../storage/tree-types.js';
 import type { DirNode, TreeNode, Wait } from '../../storage/types.js';
 import type { InputCommit, JobRecord, JobStats } from '../pipelines/model.js';
 import { commitKey, type CommitRecord } from '../versioning/model.js';
+import { Aggregate, type Summary } from './aggregate.js';
 import { datumId, parseDatumKey } from './datum.js';
 import { enumerate, leaves, type DatumList } from './enumerate.js';
 import { keyOfWork, SegmentReader } from './manifest.js';
@@ -53,6 +54,8 @@ export interface DatumListOptions extends Wait {
   readonly input: Input | undefined;
   /** Leave out the files' nodes. */
   readonly statusOnly?: boolean;
+  /** Leave out so many rows at the beginning; they cost far less than those that are shown. */
+  readonly from?: number;
 }
 
 const ORDER: readonly DatumRowState[] = ['FAILED', 'SUCCESS', 'SKIPPED', 'RECOVERED'];
@@ -86,6 +89,32 @@ export async function findDatum(
     return { ...row, files, ...(reason === undefined ? {} : { reason }) };
   }
   return undefined;
+}
+
+/** What the datums that ran in this job took, each number by itself. */
+export type StatsSummary = { readonly [K in keyof JobStats]: Summary };
+
+/** Over the datums that ran in this job so far. */
+export async function aggregateDatums(
+  deps: DatumListDeps,
+  job: JobRecord,
+  wait: Wait,
+): Promise<StatsSummary> {
+  const sums = {
+    downloadMs: new Aggregate(),
+    processMs: new Aggregate(),
+    uploadMs: new Aggregate(),
+    downloadBytes: new Aggregate(),
+    uploadBytes: new Aggregate(),
+  };
+  const names = Object.keys(sums) as (keyof JobStats)[];
+  for await (const row of listDatums(deps, job, { ...wait, input: undefined, statusOnly: true })) {
+    const { stats } = row;
+    if (!stats || row.ranIn !== job.id) continue;
+    for (const name of names) sums[name].add(stats[name]);
+  }
+  const summaries = names.map((name) => [name, sums[name].summary()] as const);
+  return Object.fromEntries(summaries) as StatsSummary;
 }
 
 /** The datums an input would give at these commits; ids as a job would give them. */
@@ -125,12 +154,19 @@ async function* finishedRows(
     SKIPPED: job.skipped,
     RECOVERED: job.recovered,
   };
+  let skip = options.from ?? 0;
   for (const state of ORDER) {
-    if (counts[state] === 0) continue;
+    const count = counts[state] ?? 0;
+    if (skip >= count) {
+      skip -= count;
+      continue;
+    }
     for await (const { key, value } of deps.maps.scan(header.map, options)) {
       const record = decodeRecord(value);
       const is = record.job === job.id ? RAN[record.state] : 'SKIPPED';
       if (is !== state) continue;
+      skip -= 1;
+      if (skip >= 0) continue;
       const { id, tries } = record;
       yield {
         id: id.toString('hex'),
@@ -159,17 +195,27 @@ async function* runningRows(
   for (const result of await resultsOf(deps, job, options)) {
     if (!results.has(result.task)) results.set(result.task, result);
   }
+  let skip = options.from ?? 0;
   for (let task = 0; task < plan.tasks.length; task += 1) {
+    const [, from, to] = plan.tasks[task] as readonly [number, number, number];
+    if (skip >= to - from) {
+      skip -= to - from;
+      continue;
+    }
     const result = results.get(task);
     const details =
       result && (await deps.storage.getJson<TaskDetails>(result.details, options)).datums;
     for (const work of await segments.task(task, options)) {
+      skip -= 1;
+      if (skip >= 0) continue;
       const done = details?.find((one) => one.index === work.index);
       const row = { id: work.id, files: await files.of(keyOfWork(work), options) };
       yield done ? { ...row, ...doneRow(job, done) } : { ...row, state: 'STARTING' };
     }
   }
   for await (const { key, value } of deps.maps.scan(plan.carried, options)) {
+    skip -= 1;
+    if (skip >= 0) continue;
     const record = decodeRecord(value);
     yield {
       id: record.id.toString('hex'),

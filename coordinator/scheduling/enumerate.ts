@@ -61,14 +61,20 @@ export function inputNames(input: Input | undefined): string[] {
   return [...new Set(leaves(input).map((leaf) => leaf.name))];
 }
 
+export interface Leaf {
+  readonly name: string;
+  readonly repo: string;
+  readonly branch: string;
+  readonly lazy?: boolean;
+  readonly emptyFiles?: boolean;
+}
+
 /** The leaf inputs of a tree with the branch each reads. */
-export function leaves(
-  input: Input | undefined,
-): { readonly name: string; readonly repo: string; readonly branch: string }[] {
+export function leaves(input: Input | undefined): Leaf[] {
   if (!input) return [];
   if (input.pfs) {
-    const { name, repo, branch } = input.pfs;
-    return [{ name: name || repo, repo, branch: branch || 'master' }];
+    const { name, repo, branch, lazy, emptyFiles } = input.pfs;
+    return [{ name: name || repo, repo, branch: branch || 'master', lazy, emptyFiles }];
   }
   if (input.cron) return [{ name: input.cron.name, repo: input.cron.repo, branch: 'master' }];
   if (input.git) {

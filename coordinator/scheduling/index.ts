@@ -2,7 +2,13 @@
 export { JobFailed } from './job-watch.js';
 export type { Egress } from './deps.js';
 export { openScheduler, Scheduler, type RunningDatum, type SchedulerOptions } from './scheduler.js';
-export type { DatumListOptions, DatumRow, DatumRowFile, DatumRowState } from './datum-list.js';
+export type {
+  DatumListOptions,
+  DatumRow,
+  DatumRowFile,
+  DatumRowState,
+  StatsSummary,
+} from './datum-list.js';
 export type { LogQuery } from './logs.js';
 export type { Beside } from './beside.js';
 export type { Joined } from './joins.js';

@@ -5,7 +5,7 @@
 import { newUuid } from '../../core/ids.js';
 import { ResourceStack } from '../../core/resource-stack.js';
 import { cancelledBy } from '../../core/signals.js';
-import type { Input } from '../../proto/generated/pps.js';
+import type { Input, PipelineInfo } from '../../proto/generated/pps.js';
 import type {
   DutyReply,
   DutyReport,
@@ -20,13 +20,16 @@ import type { LogLine } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
 import { pipelineKey, type InputCommit, type JobRecord, type Needs } from '../pipelines/model.js';
 import {
+  aggregateDatums,
   findDatum,
   listDatums,
   previewDatums,
   type DatumListDeps,
   type DatumListOptions,
   type DatumRow,
+  type StatsSummary,
 } from './datum-list.js';
+import { describeDatum, type DatumRecipe } from './datum-recipe.js';
 import { tendBeside, type Beside } from './beside.js';
 import type { OwnerDeps, SchedulingDeps } from './deps.js';
 import { Joins, type Joined } from './joins.js';
@@ -153,6 +156,16 @@ export class Scheduler implements AsyncDisposable {
 
   findDatum(job: JobRecord, id: string, options: DatumListOptions): Promise<DatumRow | undefined> {
     return findDatum(this.#datumDeps(), job, id, options);
+  }
+
+  /** What it takes to run a datum again elsewhere; `id` may be short, or empty: one that failed. */
+  describeDatum(job: JobRecord, info: PipelineInfo, id: string, wait: Wait): Promise<DatumRecipe> {
+    return describeDatum(this.#datumDeps(), job, info, id, wait);
+  }
+
+  /** What the datums that ran in the job took. */
+  aggregateDatums(job: JobRecord, wait: Wait): Promise<StatsSummary> {
+    return aggregateDatums(this.#datumDeps(), job, wait);
   }
 
   /** The datums that an input gives at these commits. */

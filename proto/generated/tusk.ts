@@ -19,6 +19,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Aggregate, DatumState, datumStateFromJSON, datumStateToJSON } from "./pps.js";
 
 export const protobufPackage = "tusk";
 
@@ -325,6 +326,39 @@ export interface TreePart {
   dir: boolean;
   /** At most 2 MiB. */
   value: Buffer;
+}
+
+export interface DescribeDatumRequest {
+  job: string;
+  /** Id or its first 8 digits or more; empty: any that failed. */
+  datum: string;
+}
+
+export interface DatumRecipe {
+  datum: string;
+  state: DatumState;
+  /** Why it failed. */
+  reason: string;
+  /** JSON of a JobSpec (docs/formats/work.md). */
+  jobSpec: string;
+  /** JSON of a WorkDatum, without its tag and the nodes of its files. */
+  work: string;
+}
+
+export interface AggregateDatumsRequest {
+  job: string;
+}
+
+export interface DatumAggregates {
+  /** Seconds. */
+  downloadTime?: Aggregate | undefined;
+  processTime?: Aggregate | undefined;
+  uploadTime?:
+    | Aggregate
+    | undefined;
+  /** Bytes. */
+  downloadBytes?: Aggregate | undefined;
+  uploadBytes?: Aggregate | undefined;
 }
 
 function createBaseWorkerSecretsRequest(): WorkerSecretsRequest {
@@ -4276,6 +4310,464 @@ export const TreePart: MessageFns<TreePart> = {
   },
 };
 
+function createBaseDescribeDatumRequest(): DescribeDatumRequest {
+  return { job: "", datum: "" };
+}
+
+export const DescribeDatumRequest: MessageFns<DescribeDatumRequest> = {
+  encode(message: DescribeDatumRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.datum !== "") {
+      writer.uint32(18).string(message.datum);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DescribeDatumRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDescribeDatumRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.datum = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DescribeDatumRequest {
+    return {
+      job: isSet(object.job) ? globalThis.String(object.job) : "",
+      datum: isSet(object.datum) ? globalThis.String(object.datum) : "",
+    };
+  },
+
+  toJSON(message: DescribeDatumRequest): unknown {
+    const obj: any = {};
+    if (message.job !== "") {
+      obj.job = message.job;
+    }
+    if (message.datum !== "") {
+      obj.datum = message.datum;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DescribeDatumRequest>, I>>(base?: I): DescribeDatumRequest {
+    return DescribeDatumRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DescribeDatumRequest>, I>>(object: I): DescribeDatumRequest {
+    const message = createBaseDescribeDatumRequest();
+    message.job = object.job ?? "";
+    message.datum = object.datum ?? "";
+    return message;
+  },
+};
+
+function createBaseDatumRecipe(): DatumRecipe {
+  return { datum: "", state: 0, reason: "", jobSpec: "", work: "" };
+}
+
+export const DatumRecipe: MessageFns<DatumRecipe> = {
+  encode(message: DatumRecipe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.datum !== "") {
+      writer.uint32(10).string(message.datum);
+    }
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.jobSpec !== "") {
+      writer.uint32(34).string(message.jobSpec);
+    }
+    if (message.work !== "") {
+      writer.uint32(42).string(message.work);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DatumRecipe {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDatumRecipe();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.datum = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.jobSpec = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.work = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DatumRecipe {
+    return {
+      datum: isSet(object.datum) ? globalThis.String(object.datum) : "",
+      state: isSet(object.state) ? datumStateFromJSON(object.state) : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      jobSpec: isSet(object.jobSpec)
+        ? globalThis.String(object.jobSpec)
+        : isSet(object.job_spec)
+        ? globalThis.String(object.job_spec)
+        : "",
+      work: isSet(object.work) ? globalThis.String(object.work) : "",
+    };
+  },
+
+  toJSON(message: DatumRecipe): unknown {
+    const obj: any = {};
+    if (message.datum !== "") {
+      obj.datum = message.datum;
+    }
+    if (message.state !== 0) {
+      obj.state = datumStateToJSON(message.state);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.jobSpec !== "") {
+      obj.jobSpec = message.jobSpec;
+    }
+    if (message.work !== "") {
+      obj.work = message.work;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DatumRecipe>, I>>(base?: I): DatumRecipe {
+    return DatumRecipe.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DatumRecipe>, I>>(object: I): DatumRecipe {
+    const message = createBaseDatumRecipe();
+    message.datum = object.datum ?? "";
+    message.state = object.state ?? 0;
+    message.reason = object.reason ?? "";
+    message.jobSpec = object.jobSpec ?? "";
+    message.work = object.work ?? "";
+    return message;
+  },
+};
+
+function createBaseAggregateDatumsRequest(): AggregateDatumsRequest {
+  return { job: "" };
+}
+
+export const AggregateDatumsRequest: MessageFns<AggregateDatumsRequest> = {
+  encode(message: AggregateDatumsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AggregateDatumsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAggregateDatumsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AggregateDatumsRequest {
+    return { job: isSet(object.job) ? globalThis.String(object.job) : "" };
+  },
+
+  toJSON(message: AggregateDatumsRequest): unknown {
+    const obj: any = {};
+    if (message.job !== "") {
+      obj.job = message.job;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AggregateDatumsRequest>, I>>(base?: I): AggregateDatumsRequest {
+    return AggregateDatumsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AggregateDatumsRequest>, I>>(object: I): AggregateDatumsRequest {
+    const message = createBaseAggregateDatumsRequest();
+    message.job = object.job ?? "";
+    return message;
+  },
+};
+
+function createBaseDatumAggregates(): DatumAggregates {
+  return {
+    downloadTime: undefined,
+    processTime: undefined,
+    uploadTime: undefined,
+    downloadBytes: undefined,
+    uploadBytes: undefined,
+  };
+}
+
+export const DatumAggregates: MessageFns<DatumAggregates> = {
+  encode(message: DatumAggregates, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.downloadTime !== undefined) {
+      Aggregate.encode(message.downloadTime, writer.uint32(10).fork()).join();
+    }
+    if (message.processTime !== undefined) {
+      Aggregate.encode(message.processTime, writer.uint32(18).fork()).join();
+    }
+    if (message.uploadTime !== undefined) {
+      Aggregate.encode(message.uploadTime, writer.uint32(26).fork()).join();
+    }
+    if (message.downloadBytes !== undefined) {
+      Aggregate.encode(message.downloadBytes, writer.uint32(34).fork()).join();
+    }
+    if (message.uploadBytes !== undefined) {
+      Aggregate.encode(message.uploadBytes, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DatumAggregates {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDatumAggregates();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.downloadTime = Aggregate.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.processTime = Aggregate.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.uploadTime = Aggregate.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.downloadBytes = Aggregate.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.uploadBytes = Aggregate.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DatumAggregates {
+    return {
+      downloadTime: isSet(object.downloadTime)
+        ? Aggregate.fromJSON(object.downloadTime)
+        : isSet(object.download_time)
+        ? Aggregate.fromJSON(object.download_time)
+        : undefined,
+      processTime: isSet(object.processTime)
+        ? Aggregate.fromJSON(object.processTime)
+        : isSet(object.process_time)
+        ? Aggregate.fromJSON(object.process_time)
+        : undefined,
+      uploadTime: isSet(object.uploadTime)
+        ? Aggregate.fromJSON(object.uploadTime)
+        : isSet(object.upload_time)
+        ? Aggregate.fromJSON(object.upload_time)
+        : undefined,
+      downloadBytes: isSet(object.downloadBytes)
+        ? Aggregate.fromJSON(object.downloadBytes)
+        : isSet(object.download_bytes)
+        ? Aggregate.fromJSON(object.download_bytes)
+        : undefined,
+      uploadBytes: isSet(object.uploadBytes)
+        ? Aggregate.fromJSON(object.uploadBytes)
+        : isSet(object.upload_bytes)
+        ? Aggregate.fromJSON(object.upload_bytes)
+        : undefined,
+    };
+  },
+
+  toJSON(message: DatumAggregates): unknown {
+    const obj: any = {};
+    if (message.downloadTime !== undefined) {
+      obj.downloadTime = Aggregate.toJSON(message.downloadTime);
+    }
+    if (message.processTime !== undefined) {
+      obj.processTime = Aggregate.toJSON(message.processTime);
+    }
+    if (message.uploadTime !== undefined) {
+      obj.uploadTime = Aggregate.toJSON(message.uploadTime);
+    }
+    if (message.downloadBytes !== undefined) {
+      obj.downloadBytes = Aggregate.toJSON(message.downloadBytes);
+    }
+    if (message.uploadBytes !== undefined) {
+      obj.uploadBytes = Aggregate.toJSON(message.uploadBytes);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DatumAggregates>, I>>(base?: I): DatumAggregates {
+    return DatumAggregates.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DatumAggregates>, I>>(object: I): DatumAggregates {
+    const message = createBaseDatumAggregates();
+    message.downloadTime = (object.downloadTime !== undefined && object.downloadTime !== null)
+      ? Aggregate.fromPartial(object.downloadTime)
+      : undefined;
+    message.processTime = (object.processTime !== undefined && object.processTime !== null)
+      ? Aggregate.fromPartial(object.processTime)
+      : undefined;
+    message.uploadTime = (object.uploadTime !== undefined && object.uploadTime !== null)
+      ? Aggregate.fromPartial(object.uploadTime)
+      : undefined;
+    message.downloadBytes = (object.downloadBytes !== undefined && object.downloadBytes !== null)
+      ? Aggregate.fromPartial(object.downloadBytes)
+      : undefined;
+    message.uploadBytes = (object.uploadBytes !== undefined && object.uploadBytes !== null)
+      ? Aggregate.fromPartial(object.uploadBytes)
+      : undefined;
+    return message;
+  },
+};
+
 /** Cluster is spoken by workers (Join) and by `tusk` itself (Status). */
 export type ClusterService = typeof ClusterService;
 export const ClusterService = {
@@ -4664,6 +5156,98 @@ export interface FilesClient extends Client {
 export const FilesClient = makeGenericClientConstructor(FilesService, "tusk.Files") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): FilesClient;
   service: typeof FilesService;
+  serviceName: string;
+};
+
+/** Jobs answers what the v1 API has no call for. */
+export type JobsService = typeof JobsService;
+export const JobsService = {
+  /**
+   * What it takes to run one datum of a job again somewhere else: the state it is in, and exactly
+   * what a worker gets to know. NOT_FOUND when the job has no such datum.
+   */
+  describeDatum: {
+    path: "/tusk.Jobs/DescribeDatum" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DescribeDatumRequest): Buffer => Buffer.from(DescribeDatumRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DescribeDatumRequest => DescribeDatumRequest.decode(value),
+    responseSerialize: (value: DatumRecipe): Buffer => Buffer.from(DatumRecipe.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DatumRecipe => DatumRecipe.decode(value),
+  },
+  /**
+   * What the datums that ran in a job took: their number, mean, standard deviation, 5th and 95th
+   * percentile (these to 1%). Of a running job, those done so far.
+   */
+  aggregateDatums: {
+    path: "/tusk.Jobs/AggregateDatums" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AggregateDatumsRequest): Buffer =>
+      Buffer.from(AggregateDatumsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AggregateDatumsRequest => AggregateDatumsRequest.decode(value),
+    responseSerialize: (value: DatumAggregates): Buffer => Buffer.from(DatumAggregates.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DatumAggregates => DatumAggregates.decode(value),
+  },
+} as const;
+
+export interface JobsServer extends UntypedServiceImplementation {
+  /**
+   * What it takes to run one datum of a job again somewhere else: the state it is in, and exactly
+   * what a worker gets to know. NOT_FOUND when the job has no such datum.
+   */
+  describeDatum: handleUnaryCall<DescribeDatumRequest, DatumRecipe>;
+  /**
+   * What the datums that ran in a job took: their number, mean, standard deviation, 5th and 95th
+   * percentile (these to 1%). Of a running job, those done so far.
+   */
+  aggregateDatums: handleUnaryCall<AggregateDatumsRequest, DatumAggregates>;
+}
+
+export interface JobsClient extends Client {
+  /**
+   * What it takes to run one datum of a job again somewhere else: the state it is in, and exactly
+   * what a worker gets to know. NOT_FOUND when the job has no such datum.
+   */
+  describeDatum(
+    request: DescribeDatumRequest,
+    callback: (error: ServiceError | null, response: DatumRecipe) => void,
+  ): ClientUnaryCall;
+  describeDatum(
+    request: DescribeDatumRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: DatumRecipe) => void,
+  ): ClientUnaryCall;
+  describeDatum(
+    request: DescribeDatumRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DatumRecipe) => void,
+  ): ClientUnaryCall;
+  /**
+   * What the datums that ran in a job took: their number, mean, standard deviation, 5th and 95th
+   * percentile (these to 1%). Of a running job, those done so far.
+   */
+  aggregateDatums(
+    request: AggregateDatumsRequest,
+    callback: (error: ServiceError | null, response: DatumAggregates) => void,
+  ): ClientUnaryCall;
+  aggregateDatums(
+    request: AggregateDatumsRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: DatumAggregates) => void,
+  ): ClientUnaryCall;
+  aggregateDatums(
+    request: AggregateDatumsRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DatumAggregates) => void,
+  ): ClientUnaryCall;
+}
+
+export const JobsClient = makeGenericClientConstructor(JobsService, "tusk.Jobs") as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): JobsClient;
+  service: typeof JobsService;
   serviceName: string;
 };
 
