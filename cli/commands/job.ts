@@ -5,14 +5,17 @@ import {
   InspectJobRequest,
   ListJobRequest,
   StopJobRequest,
+  type APIClient,
   type JobInfo,
 } from '../../proto/generated/pps.js';
 import { JobsClient } from '../../proto/generated/tusk.js';
+import type { Client } from '../client/client.js';
 import type { Call } from '../grammar/command.js';
 import { fromSlashForm, parseCommitRef, parseHistory } from '../grammar/refs.js';
 import { datumStats, JOB_HEADER, jobRow } from '../render/pps.js';
 import { jobPage } from '../render/pps-pages.js';
 import { paged, printList, rawFormat, RawWriter, timeStyle, type RawFormat } from './output.js';
+import { jobsBelow, withBars, type Look } from './job-progress.js';
 import { prefixed, stateFilter } from './pipeline.js';
 import { ppsOf } from './pps-client.js';
 
@@ -51,7 +54,7 @@ async function printJobs(
   await printList(call, jobs, {
     type: 'pps.JobInfo',
     header: JOB_HEADER,
-    row: (info) => jobRow(info, time, call.session.paint),
+    row: (info) => jobRow(info, time, call.session.paint, { bars: call.session.stdout.isTTY }),
     format,
     ...(write ? { write } : {}),
   });
@@ -66,7 +69,10 @@ export async function inspectJob(call: Call): Promise<void> {
     blockState: flags.bool('block'),
     full: true,
   });
-  const info = await client.unary(pps.inspectJob, request).catch(prefixed('error from InspectJob'));
+  const asked = client.unary(pps.inspectJob, request).catch(prefixed('error from InspectJob'));
+  const info = request.blockState
+    ? await withBars(call, oneJob(client, pps, args[0]), asked)
+    : await asked;
   if (flags.bool('stats')) {
     const { aggregateDatums } = client.service(JobsClient);
     const stats = await client.unary(aggregateDatums, { job: info.job?.id ?? '' });
@@ -74,7 +80,8 @@ export async function inspectJob(call: Call): Promise<void> {
     else await new RawWriter(session, 'tusk.DatumAggregates', format).write(stats);
     return;
   }
-  if (format === 'text') session.out(jobPage(info, timeStyle(call), session.paint));
+  const bars = session.stdout.isTTY;
+  if (format === 'text') session.out(jobPage(info, timeStyle(call), session.paint, { bars }));
   else await new RawWriter(session, 'pps.JobInfo', format).write(info);
 }
 
@@ -86,7 +93,24 @@ export async function flushJob(call: Call): Promise<void> {
     commits: args.map(commitOf),
     toPipelines: flags.list('pipeline').map((name) => ({ name })),
   });
-  await printJobs(call, client.stream(pps.flushJob, request), format);
+  const jobs = client.stream(pps.flushJob, request);
+  if (!session.stderr.isTTY) return await printJobs(call, jobs, format);
+  const look = jobsBelow(client, pps, request.commits);
+  const all = (async () => {
+    const infos: JobInfo[] = [];
+    for await (const info of jobs) infos.push(info);
+    return infos;
+  })();
+  await printJobs(call, streamOf(await withBars(call, look, all)), format);
+}
+
+async function* streamOf<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}
+
+function oneJob(client: Client, pps: APIClient, id = ''): Look {
+  const request = InspectJobRequest.fromPartial({ job: { id } });
+  return async () => [await client.unary(pps.inspectJob, request)];
 }
 
 export async function stopJob({ session, args }: Call): Promise<void> {

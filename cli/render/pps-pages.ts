@@ -12,6 +12,7 @@ import { escapeAngles, READABLE, toJson } from '../wire/to-json.js';
 import type { Paint } from './colour.js';
 import { formatBetween, formatTime, goDuration, type TimeStyle } from './duration.js';
 import { formatSize } from './size.js';
+import { bar, doneOf, isUnderWay } from './progress.js';
 import { jobState, pipelineState } from './states.js';
 import { formatTable, WIDE } from './table.js';
 
@@ -67,7 +68,13 @@ export function pipelinePage(info: PipelineInfo, time: TimeStyle, paint: Paint):
   );
 }
 
-export function jobPage(info: JobInfo, time: TimeStyle, paint: Paint): string {
+/** `bars`: a job that is under way has one, for terminals. */
+export function jobPage(
+  info: JobInfo,
+  time: TimeStyle,
+  paint: Paint,
+  { bars = false }: { readonly bars?: boolean } = {},
+): string {
   const { stats } = info;
   const started = formatTime(info.started, time);
   const optional = (condition: unknown, text: string): string => (condition ? text : '');
@@ -79,6 +86,7 @@ export function jobPage(info: JobInfo, time: TimeStyle, paint: Paint): string {
     optional(info.finished, `Duration: ${formatBetween(info.started, info.finished)} \n`) +
     `State: ${jobState(info.state, paint)}\n` +
     `Reason: ${info.reason}\n` +
+    optional(bars && isUnderWay(info), `Progress: ${bar(doneOf([info]), paint)}\n`) +
     `Processed: ${info.dataProcessed}\n` +
     `Failed: ${info.dataFailed}\n` +
     `Skipped: ${info.dataSkipped}\n` +

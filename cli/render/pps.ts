@@ -19,6 +19,7 @@ import {
   type TimeStyle,
 } from './duration.js';
 import { formatSize } from './size.js';
+import { bar, doneOf, isUnderWay } from './progress.js';
 import { datumState, inputShorthand, jobState, jobStateCell, pipelineState } from './states.js';
 import { columnWidths, formatTable, line, type Geometry } from './table.js';
 
@@ -40,14 +41,23 @@ export function jobProgress(info: JobInfo): string {
   return `${info.dataProcessed} + ${info.dataSkipped}${recovered} / ${info.dataTotal}`;
 }
 
-export function jobRow(info: JobInfo, time: TimeStyle, paint: Paint): string[] {
+/** `bars`: jobs that are under way have one beside their numbers, for terminals. */
+export function jobRow(
+  info: JobInfo,
+  time: TimeStyle,
+  paint: Paint,
+  { bars = false }: { readonly bars?: boolean } = {},
+): string[] {
+  const progress = jobProgress(info);
+  const shown =
+    bars && isUnderWay(info) ? `${progress} ${bar(doneOf([info]), paint, 10)}` : progress;
   return [
     info.job?.id ?? '',
     info.pipeline?.name ?? '',
     formatTime(info.started, time),
     formatBetween(info.started, info.finished),
     String(info.restart),
-    jobProgress(info),
+    shown,
     formatSize(info.stats?.downloadBytes ?? 0),
     formatSize(info.stats?.uploadBytes ?? 0),
     jobStateCell(info.state, info.reason, paint),
