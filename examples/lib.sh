@@ -6,6 +6,7 @@
 #   quiet COMMAND     the same without a trace
 #   fail TEXT         ends the example with a reason
 #   in_background CMD a process that is stopped at the end
+#   keep FILE …       copies results to where they stay, and says where
 #   finish            the last line of a run
 #
 # The programs in examples/NAME/code are seen as /code by pipelines whose image is tusk-examples/NAME,
@@ -56,6 +57,8 @@ in_background() {
 # exactly these versions, else a virtual environment that is kept for the next time.
 find_python() {
   local list=$EXAMPLE/requirements.txt python
+  PYTHON=
+  [ -f "$list" ] || return 0
   if [ -n "${TUSK_EXAMPLES_PYTHON:-}" ]; then
     PYTHON=$TUSK_EXAMPLES_PYTHON
     return
@@ -68,7 +71,7 @@ find_python() {
     fail "needs Python 3.11 or newer with venv. Install it, then run this again:
   sudo apt-get install -y --no-install-recommends python3 python3-venv"
   PYTHON=$python
-  if [ ! -f "$list" ] || "$python" "$EXAMPLES/has-packages.py" "$list"; then return; fi
+  if "$python" "$EXAMPLES/has-packages.py" "$list"; then return; fi
   VENV=$CACHE/$("$python" -c 'import hashlib, sys
 print(hashlib.sha256(sys.version.encode() + open(sys.argv[1], "rb").read()).hexdigest()[:12])' "$list")
   PYTHON=$VENV/bin/python3
@@ -90,24 +93,33 @@ print(hashlib.sha256(sys.version.encode() + open(sys.argv[1], "rb").read()).hexd
 # What stands for the image tusk-examples/NAME on a machine without containers: the host, with the
 # code at /code and the packages at /venv (docs/worker.md, Images).
 image_table() {
-  "$PYTHON" - "$NAME" "$EXAMPLE/code" "$VENV" "$(dirname "$(command -v "$PYTHON")")" <<'PY'
-import json, os, sys
-name, code, venv, python = sys.argv[1:]
-mounts = {"/code": code} if os.path.isdir(code) else {}
-first = python
-if venv:
-    mounts["/venv"] = venv
-    first = "/venv/bin"
-env = {
-    "PATH": first + ":/usr/local/bin:/usr/bin:/bin",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
+  local mounts='' first=''
+  [ -d "$EXAMPLE/code" ] && mounts="\"/code\": $(json "$EXAMPLE/code")"
+  if [ -n "$VENV" ]; then
+    mounts="$mounts, \"/venv\": $(json "$VENV")" first=/venv/bin:
+  elif [ -n "$PYTHON" ]; then
+    first=$(dirname "$(command -v "$PYTHON")"):
+  fi
+  cat <<JSON
+{
+  "images": [
+    {
+      "pattern": "tusk-examples/$NAME*",
+      "as": "host",
+      "mounts": { $mounts },
+      "env": {
+        "PATH": $(json "$first/usr/local/bin:/usr/bin:/bin"),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1"
+      }
+    }
+  ]
 }
-image = {"pattern": "tusk-examples/" + name + "*", "as": "host", "mounts": mounts, "env": env}
-print(json.dumps({"images": [image]}, indent=2))
-PY
+JSON
 }
+
+json() { printf '"%s"' "$(printf %s "$1" | sed 's/[\\"]/\\&/g')"; }
 
 stop_everything() {
   local status=$?
@@ -139,6 +151,13 @@ start_stack() {
   PACHD_ADDRESS=$(sed -n 's/.*"address": *"\([^"]*\)".*/\1/p' "$WORK/stack/stack.json")
   export PACHD_ADDRESS
   STARTED=$SECONDS
+}
+
+keep() {
+  local results=$CACHE/results/$NAME
+  mkdir -p "$results"
+  cp "$@" "$results"
+  for file in "$@"; do echo "# to look at: $results/$(basename "$file")"; done
 }
 
 finish() { say "examples/$NAME: all as expected ($((SECONDS - STARTED)) s)"; }

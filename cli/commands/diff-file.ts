@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { once } from 'node:events';
 import {
   DiffFileRequest,
@@ -97,13 +97,17 @@ async function contentDiff(
       if (!isFile(change.now) && !isFile(change.before)) continue;
       const before = await fetchSide(client, change.before, join(folder, 'old'), change.path);
       const now = await fetchSide(client, change.now, join(folder, 'new'), change.path);
-      text += await capture(command, [before, now], folder);
+      // Relative, so that no temporary directory shows in what the program prints.
+      const names = [before, now].map((path) => (path === NOTHING ? path : relative(folder, path)));
+      text += await capture(command, names, folder);
     }
     return text;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+const NOTHING = '/dev/null';
 
 /** One side of a change as a local file; a missing side is an empty device. */
 async function fetchSide(
@@ -112,7 +116,7 @@ async function fetchSide(
   folder: string,
   path: string,
 ): Promise<string> {
-  if (!info || info.fileType !== FileType.FILE) return '/dev/null';
+  if (!info || info.fileType !== FileType.FILE) return NOTHING;
   const target = join(folder, path);
   await mkdir(dirname(target), { recursive: true });
   const file = createWriteStream(target);
@@ -136,5 +140,5 @@ async function capture(command: readonly string[], args: string[], cwd: string):
   child.stdout.setEncoding('utf8');
   child.stdout.on('data', (part: string) => (text += part));
   await once(child, 'close');
-  return text.replaceAll(`${cwd}/`, '').replaceAll(cwd.slice(1), '');
+  return text;
 }

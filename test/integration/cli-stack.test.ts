@@ -114,6 +114,9 @@ describe('files', () => {
     expect(await tusk('get file data@master:/in.txt')).toBe('from stdin\nmore\n');
     await tusk('put file -o data@master:in.txt', 'new\n');
     expect(await tusk('get file data@master:/in.txt')).toBe('new\n');
+    const diff = await tusk('diff file data@master:in.txt --diff-command diff');
+    expect(diff).toBe('1,2c1\n< from stdin\n< more\n---\n> new\n');
+    expect(await tusk('diff file data@master:in.txt')).toMatch(/^(diff --git a\/|--- )old\/in.txt/);
     expect(rows(await tusk('glob file data@master:/**.txt'))).toHaveLength(4);
   });
 
