@@ -31,6 +31,10 @@ export const stackCommands: readonly Command[] = [
       }),
       flag.uint('workers', 'datums run at once (default: the number of cores)'),
       flag.text('images', 'which images mean what here (JSON)', { value: 'FILE' }),
+      flag.text('local-sources', 'directory that file:// git inputs and local:// urls may read', {
+        value: 'DIR',
+      }),
+      flag.text('local-targets', 'directory that local:// egress may write', { value: 'DIR' }),
       flag.text('s3', 'keep the bytes in S3: s3://bucket/prefix?endpoint=http://host:port', {
         value: 'URL',
       }),

@@ -12,6 +12,7 @@ import { claimPort, freePort } from './ports.js';
 import { doorSettings, doorWishes, openDoors, type DoorWish } from './side-doors.js';
 import { natsGreets, until, untilJoined } from './ready.js';
 import { dataDirOf } from './stack-file.js';
+import { localDirs, type LocalDirs } from './local-dirs.js';
 import { makeDir } from './make-dir.js';
 
 export interface StackSettings {
@@ -23,6 +24,7 @@ export interface StackSettings {
   readonly doors: readonly DoorWish[];
   /** File with the worker's image table; '' = none. */
   readonly images: string;
+  readonly dirs: LocalDirs;
 }
 
 export interface StackPorts {
@@ -62,7 +64,8 @@ export function settingsOf(call: Call): StackSettings {
   const store = s3 === '' ? `dir://${join(dataDir, 'objects')}` : s3;
   const doors = doorWishes(call);
   const images = imagesFile(flags.text('images'));
-  return { dataDir, host: flags.text('host'), port, slots, store, doors, images };
+  const dirs = localDirs(call);
+  return { dataDir, host: flags.text('host'), port, slots, store, doors, images, dirs };
 }
 
 function imagesFile(name: string): string {
@@ -244,6 +247,7 @@ function coordinatorPart(
   const config = {
     listen: `${host}:${ports.grpc}`,
     ...doors,
+    ...settings.dirs,
     etcd: [`http://${LOOPBACK}:${ports.etcd}`],
     nats: `nats://${local}:${ports.nats}`,
     // 0.0.0.0 stands for the host that a worker joined.

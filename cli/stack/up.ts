@@ -13,6 +13,7 @@ import {
   type StackPlan,
   type StackSettings,
 } from './plan.js';
+import { localDirFlags } from './local-dirs.js';
 import { doorFlags, doorsText } from './side-doors.js';
 import { stopLeftovers } from './stop.js';
 import { lockDataDir, Supervisor } from './supervisor.js';
@@ -127,6 +128,7 @@ async function inBackground(call: Call, settings: StackSettings): Promise<void> 
       ...(s3 === '' ? [] : ['--s3', s3]),
       ...(settings.images === '' ? [] : ['--images', settings.images]),
       ...doorFlags(settings.doors),
+      ...localDirFlags(settings.dirs),
     ],
     {
       detached: true,

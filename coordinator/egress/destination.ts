@@ -64,7 +64,7 @@ async function openDirectory(root: string | undefined, text: string): Promise<De
     throw new AppError(
       'PERMISSION_DENIED',
       `cannot write to ${text}: this server writes no files of its own machine; the setting ` +
-        'localTargets names a directory that it may',
+        'localTargets (tusk up --local-targets DIR) names a directory that it may',
     );
   }
   const { hostname, pathname } = new URL(text);

@@ -55,8 +55,8 @@ async function checkLocal({ localSources }: RemoteDeps, url: string): Promise<vo
   };
   if (localSources === undefined) {
     refuse(
-      'this server gives no files of its own machine; the setting localSources names a directory ' +
-        'that it may',
+      'this server gives no files of its own machine; the setting localSources (tusk up ' +
+        '--local-sources DIR) names a directory that it may',
     );
   }
   const base = await realpath(localSources ?? '');

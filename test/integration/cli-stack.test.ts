@@ -76,7 +76,9 @@ beforeAll(async () => {
   dir = await tempDir('cli');
   data = join(dir.path, 'stack');
   env = { ...process.env, HOME: dir.path, PACHD_ADDRESS: undefined, NO_COLOR: '1' };
-  const up = await run(['up', '--detach', '--data-dir', data, '--port', '0', '--workers', '4']);
+  mkdirSync(join(dir.path, 'sources'));
+  const more = ['--port', '0', '--workers', '4', '--local-sources', 'sources'];
+  const up = await run(['up', '--detach', '--data-dir', data, ...more]);
   expect(up.err).toBe('');
   expect(up.code).toBe(0);
   env['PACHD_ADDRESS'] = stackJson().address;
@@ -118,6 +120,15 @@ describe('files', () => {
     expect(diff).toBe('1,2c1\n< from stdin\n< more\n---\n> new\n');
     expect(await tusk('diff file data@master:in.txt')).toMatch(/^(diff --git a\/|--- )old\/in.txt/);
     expect(rows(await tusk('glob file data@master:/**.txt'))).toHaveLength(4);
+  });
+
+  it('puts what lies in the directory that the stack may read', async () => {
+    writeFileSync(join(dir.path, 'sources/here'), 'from the server');
+    await tusk('create repo local');
+    await tusk('put file local@master:/x -f local:///here');
+    expect(await tusk('get file local@master:/x')).toBe('from the server');
+    const { code, err } = await run(['up', '--data-dir', `${data}2`, '--local-targets', 'none']);
+    expect([code, err]).toEqual([1, '--local-targets none: there is no such directory\n']);
   });
 
   it('puts all sources into an open commit, which appears when it is finished', async () => {

@@ -22,7 +22,7 @@ export async function* localFiles(
     throw new AppError(
       'PERMISSION_DENIED',
       `error retrieving content from "${url}": this server gives no files of its own machine; the ` +
-        'setting localSources names a directory that it may',
+        'setting localSources (tusk up --local-sources DIR) names a directory that it may',
     );
   }
   const { hostname, pathname } = new URL(url);
