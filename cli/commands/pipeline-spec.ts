@@ -11,6 +11,7 @@ import type { BuildOptions } from '../build/send.js';
 import type { Call } from '../grammar/command.js';
 import { parsePipelineRef } from '../grammar/refs.js';
 import type { Session } from '../session.js';
+import { kubernetesOnly } from '../spec/kubernetes.js';
 import { parseSpecs } from '../spec/parse.js';
 import { schema } from '../wire/schema.js';
 import { fileErrorText } from '../put/file-error.js';
@@ -51,11 +52,22 @@ export async function sendAll(
   const { client, pps } = await ppsOf(session);
   for (const spec of specs) {
     if (session.verbose) warnAboutTag(session, spec);
+    warnAboutKubernetes(session, spec);
     if (spec.transform?.build) {
       const { sendBuilt } = await import('../build/send.js');
       await sendBuilt(session, spec, { ...how, base });
     } else await client.unary(pps.createPipeline, { ...spec, ...how });
   }
+}
+
+function warnAboutKubernetes(session: Session, spec: CreatePipelineRequest): void {
+  const fields = kubernetesOnly(spec);
+  if (fields.length === 0) return;
+  const name = spec.pipeline?.name ?? '';
+  session.note(
+    `WARNING: pipeline ${name}: ${fields.join(', ')} only mean something on Kubernetes; ` +
+      'kept, and without effect here',
+  );
 }
 
 function warnAboutTag(session: Session, spec: CreatePipelineRequest): void {

@@ -194,6 +194,18 @@ const FULL = `{
   "metadata": {"annotations": {"a": "b"}, "labels": {"c": "d"}}
 }`;
 
+it('fields that only mean something on Kubernetes are kept, and the command says so', async () => {
+  const more =
+    ', "pod_patch": "[]", "pod_spec": "{}", "scheduling_spec": {"priority_class_name": "high"}';
+  const { code, stderr } = await tusk('create pipeline -f -', spec('a', more));
+  expect([code, stderr]).toEqual([
+    0,
+    'WARNING: pipeline a: pod_spec, pod_patch, scheduling_spec.priority_class_name only mean ' +
+      'something on Kubernetes; kept, and without effect here\n',
+  ]);
+  expect(await ok('extract pipeline a')).toContain('"pod_patch": "[]"');
+});
+
 describe('extract pipeline', () => {
   it.each(['json', 'yaml'])('prints %s that makes the same pipeline again', async (format) => {
     await ok('create pipeline -f -', FULL);
