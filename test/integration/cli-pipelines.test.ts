@@ -181,7 +181,8 @@ const FULL = `{
       {"pfs": {"repo": "in", "name": "r", "glob": "/(*)", "join_on": "$1", "empty_files": true}}
     ]},
     {"group": [{"pfs": {"repo": "in", "name": "g", "glob": "/(*)", "group_by": "$1"}}]},
-    {"union": [{"cron": {"name": "tick", "spec": "@daily", "overwrite": true}}]}
+    {"union": [{"cron": {"name": "tick", "spec": "@daily", "overwrite": true}}]},
+    {"git": {"url": "https://example.org/tools.git", "branch": "main", "poll_interval": "5s"}}
   ]},
   "parallelism_spec": {"constant": 3}, "hashtree_spec": {"constant": 2}, "output_branch": "out",
   "egress": {"URL": "s3://bucket/dir"}, "enable_stats": true, "cache_size": "1G",
