@@ -148,6 +148,14 @@ describe('headers and footers of directories', () => {
       if (old?.type === 'file' && fresh?.type === 'file') files += 1;
     }
     expect(files).toBe(3000);
+    for await (const batch of bench.trees.globBatches(b, '/d/*', wait)) {
+      for (let i = 0; i < batch.length; i += 97) {
+        const found = await bench.trees.lookup(b, batch.path(i), wait);
+        expect([batch.node(i), batch.size(i)]).toEqual([found, found?.size]);
+      }
+      files -= batch.length;
+    }
+    expect(files).toBe(0);
     expect((await bench.dir(b, '/d')).edges?.files).toBe(3000);
     const c = await bench.put(b, { op: 'deleteGlob', path: '/d/*[0-7]' } as NewOp);
     expect((await bench.dir(c, '/d')).edges?.files).toBe(c.files);

@@ -36,6 +36,7 @@ export { orderedAhead } from './ordered-ahead.js';
 export { Sources, type SourcePlace } from './sources.js';
 export { canonicalPath, compileGlob, isGlob, writablePath, type Glob } from './glob.js';
 export { datumLogOp, datumStatsOps, RECOVERED_TEXT, type DatumStats } from './datum-stats.js';
+export { batchOf, type MatchBatch, type WholeMatch } from './match-batch.js';
 export { decodeNode, encodeNode } from './node-format.js';
 export { keyOf, objectOf, refFromText, refToText } from './refs.js';
 export { readRun, runFromText, runObjects, runToText, RunWriter, writeRun } from './run.js';

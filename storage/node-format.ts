@@ -228,6 +228,25 @@ export class NodeReader {
   }
 }
 
+/**
+ * The size of an entry, read without making its node: that of a file, or -1 - size of a directory;
+ * NaN for a file of which the entry does not hold everything.
+ */
+function peekSize(buffer: Buffer, start: number): number {
+  const flags = buffer[start] as number;
+  const file = (flags & 3) === FILE;
+  if (file && (flags & (APART | EDGES | WHOLE)) !== 0) return Number.NaN;
+  let at = start + 1;
+  while ((buffer[at] as number) >= 0x80) at += 1;
+  at += 1;
+  let size = 0;
+  for (let scale = 1; ; scale *= 128) {
+    const byte = buffer[at++] as number;
+    size += (byte & 0x7f) * scale;
+    if (byte < 0x80) return file ? size : -1 - size;
+  }
+}
+
 /** Shared: encoding never waits, so no two pages are in it at once. */
 const writer = new NodeWriter();
 
@@ -263,6 +282,7 @@ export const directoryCodec: PageCodec<TreeNode> = {
     return {
       keys,
       value: (index) => nodes.value(new ByteReader(buffer, starts[index])),
+      peek: (index) => peekSize(buffer, starts[index] as number),
     };
   },
   identify(out, _key, node) {

@@ -25,6 +25,8 @@ export interface PageCodec<V> {
 export interface LeafBody<V> {
   readonly keys: readonly string[];
   value(index: number): V;
+  /** A look at the stored value without making it; what it tells is the codec's matter. */
+  readonly peek?: (index: number) => number;
 }
 
 /** A page below an index page. */
@@ -134,7 +136,9 @@ export function decodePage<V>(codec: PageCodec<V>, bytes: Buffer): Page<V> {
   if (count * 2 > bytes.length) throw damaged('a page');
   if (level > 0) return decodeIndex(reader, { level, count, weight });
   const body = codec.decode(reader, count);
-  return { level: 0, weight, keys: body.keys, value: (index) => body.value(index) };
+  const { peek } = body;
+  const value = (index: number): V => body.value(index);
+  return { level: 0, weight, keys: body.keys, value, ...(peek ? { peek } : undefined) };
 }
 
 /** The fixed first two bytes of everything we store. */

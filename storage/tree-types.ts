@@ -1,5 +1,6 @@
 /** The shapes that callers of runs and trees use. */
 import type { Storage } from './index.js';
+import type { MatchBatch } from './match-batch.js';
 import type { DirNode, ObjectRef, TreeNode, Wait } from './types.js';
 
 /** The part of Storage that pages, runs and trees need. */
@@ -60,5 +61,6 @@ export interface TreeReader {
     pattern: string,
     wait: Wait,
   ): AsyncIterable<{ path: string; node: TreeNode; captures: string[] }>;
+  globBatches(root: DirNode, pattern: string, wait: Wait): AsyncIterable<MatchBatch>;
   diff(a: DirNode | undefined, b: DirNode | undefined, wait: Wait): AsyncIterable<TreeDiff>;
 }

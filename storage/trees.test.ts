@@ -13,6 +13,8 @@ import {
   type RunInput,
   type RunOp,
   type RunRef,
+  type TreeNode,
+  type TreeReader,
 } from './index.js';
 import { MemoryStore } from './memory-store.js';
 
@@ -362,6 +364,21 @@ describe('reading', () => {
       ['/a/x', 'x'],
       ['/a/y', 'y'],
     ]);
+    for (const pattern of [
+      '/',
+      '/*',
+      '/**',
+      '/a/(*)',
+      '/(*)/(?)',
+      '/é',
+      '/none',
+      '/b*',
+      '/**(x)',
+    ]) {
+      expect(await batches(bench.trees, root, pattern)).toEqual(
+        await singles(bench.trees, root, pattern),
+      );
+    }
     const other = await bench.put(root, '-/a/x', '+/a/z/q=1', '+/é=!');
     const differences: string[] = [];
     for await (const { path, a, b } of bench.trees.diff(root, other, wait)) {
@@ -377,3 +394,27 @@ describe('reading', () => {
     ]);
   });
 });
+
+interface Shown {
+  readonly path: string;
+  readonly node: TreeNode;
+  readonly captures: readonly string[];
+}
+
+async function singles(trees: TreeReader, root: DirNode, pattern: string): Promise<Shown[]> {
+  const found: Shown[] = [];
+  for await (const match of trees.glob(root, pattern, wait)) found.push(match);
+  return found;
+}
+
+async function batches(trees: TreeReader, root: DirNode, pattern: string): Promise<Shown[]> {
+  const found: Shown[] = [];
+  for await (const batch of trees.globBatches(root, pattern, wait)) {
+    for (let i = 0; i < batch.length; i += 1) {
+      const node = batch.node(i);
+      expect(batch.size(i)).toBe(node.size);
+      found.push({ path: batch.path(i), node, captures: batch.captures(i) });
+    }
+  }
+  return found;
+}

@@ -11,11 +11,11 @@ import { withPieces } from './apply-file.js';
 import { openPage } from './apply-context.js';
 import { sameEdges, shownNode } from './edges.js';
 import { compileGlob, type Glob } from './glob.js';
-import { MapCursor } from './map-cursor.js';
-import { diffMaps, getFrom, READ_AHEAD_PAGES, scanMap, TURN_ENTRIES } from './map-read.js';
+import { DIRS_AHEAD, DirWalk } from './dir-walk.js';
+import { diffMaps, getFrom, scanMap, TURN_ENTRIES } from './map-read.js';
+import { batchOf, matchBatches, type MatchBatch } from './match-batch.js';
 import type { MapDiff } from './map-read.js';
 import { directoryCodec, EMPTY_DIR } from './node-format.js';
-import type { LeafPage } from './page.js';
 import { PageStore } from './page-store.js';
 import { fromBinary, toBinary } from './path.js';
 import type { TreePool } from './tree-pool.js';
@@ -23,15 +23,16 @@ import type { ApplyOptions, RunInput, TreeDiff, TreeReader, TreeStorage } from '
 import type { DirNode, FileNode, TreeNode, Wait } from './types.js';
 
 const LISTS_AHEAD = 16;
-const DIRS_AHEAD = 8;
 
 export class Trees implements TreeReader {
   readonly empty: DirNode = EMPTY_DIR;
   readonly #store: PageStore<TreeNode>;
+  readonly #walk: DirWalk;
   #pool: TreePool | undefined;
 
   constructor(readonly storage: TreeStorage) {
     this.#store = new PageStore(storage, directoryCodec);
+    this.#walk = new DirWalk(this.#store);
   }
 
   /** Gives heavy applies to threads of this pool. The caller closes it. */
@@ -89,6 +90,21 @@ export class Trees implements TreeReader {
     yield* this.#complete(matches, wait);
   }
 
+  /** As `glob`, many matches at a time, which are decoded only when they are asked for. */
+  async *globBatches(root: DirNode, pattern: string, wait: Wait): AsyncGenerator<MatchBatch> {
+    const glob = compileGlob(pattern);
+    if (glob.literal) {
+      const node = await this.lookup(root, glob.pattern, wait);
+      if (node) yield batchOf([{ path: glob.pattern, node, captures: [glob.pattern] }]);
+      return;
+    }
+    const start = glob.literalPrefix.slice(0, glob.literalPrefix.lastIndexOf('/'));
+    const dir = await this.#find(root, start, wait);
+    if (dir?.type !== 'dir') return;
+    const at = { path: start, dir, glob };
+    yield* matchBatches({ storage: this.storage, walk: this.#walk }, at, wait);
+  }
+
   /**
    * Nodes whose content differs, in tree order, directories before what is below them. What is only
    * on one side is reported with everything below it.
@@ -143,7 +159,7 @@ export class Trees implements TreeReader {
     const { glob } = options;
     if (!glob) yield { path, node };
     if (node.type === 'file') return;
-    const stack = [await this.#openDir(path, node, options)];
+    const stack = [await this.#walk.open(path, node, options)];
     let passed = 0;
     for (let top = stack.at(-1); top; top = stack.at(-1)) {
       const { cursor } = top;
@@ -163,40 +179,11 @@ export class Trees implements TreeReader {
         node: shownNode(cursor.value, top.dir),
       };
       const enter = child.node.type === 'dir' && (!glob || glob.mayMatchBelow(child.path));
-      if (enter) this.#prefetch(top, options);
+      if (enter) this.#walk.prefetch(top, options);
       cursor.skip();
       yield child;
-      if (enter) stack.push(await this.#openDir(child.path, child.node as DirNode, options));
+      if (enter) stack.push(await this.#walk.open(child.path, child.node as DirNode, options));
     }
-  }
-
-  async #openDir(
-    path: string,
-    dir: DirNode,
-    options: Wait & { readonly glob?: Glob },
-  ): Promise<OpenDir> {
-    const page = await openPage(this.#store, dir, options);
-    const prefix = options.glob ? namePrefix(options.glob, path) : '';
-    const cursor = new MapCursor(this.#store, page, options, READ_AHEAD_PAGES);
-    const sought = cursor.seek(prefix);
-    if (sought) await sought;
-    return { path, dir, prefix, cursor, leaf: undefined, ahead: 0 };
-  }
-
-  /** Starts reading the first pages of the directories that come next. */
-  #prefetch(dir: OpenDir, wait: Wait): void {
-    const { leaf, at } = dir.cursor.place;
-    if (dir.leaf !== leaf) Object.assign(dir, { leaf, ahead: at + 1 });
-    for (; dir.ahead < leaf.keys.length && dir.ahead <= at + DIRS_AHEAD; dir.ahead += 1) {
-      this.#prefetchNode(leaf.value(dir.ahead), wait);
-    }
-  }
-
-  #prefetchNode(node: TreeNode | undefined, wait: Wait): void {
-    if (node?.type !== 'dir' || 'inline' in node.root) return;
-    if (this.#store.cached(node.root.page)) return;
-    // A failure shows when the directory is opened.
-    this.#store.load(node.root.page, wait).catch(() => undefined);
   }
 
   async *#matches(
@@ -229,8 +216,8 @@ export class Trees implements TreeReader {
     const same = whole ? sameUnlessInheriting : sameContent;
     const changes = diffMaps(this.#store, roots, { signal, same, whole });
     const prefetch = (change: MapDiff<TreeNode>): void => {
-      this.#prefetchNode(change.a, wait);
-      this.#prefetchNode(change.b, wait);
+      this.#walk.prefetchNode(change.a, wait);
+      this.#walk.prefetchNode(change.b, wait);
     };
     for await (const child of lookAhead(changes, DIRS_AHEAD, prefetch)) {
       const at = `${path}/${fromBinary(child.key)}`;
@@ -267,17 +254,6 @@ export class Trees implements TreeReader {
   async #completed<T extends { node: TreeNode }>(item: T, wait: Wait): Promise<T> {
     return { ...item, node: await withPieces(this.storage, item.node as FileNode, wait) };
   }
-}
-
-interface OpenDir {
-  readonly path: string;
-  readonly dir: DirNode;
-  /** Only names that start so are of interest. */
-  readonly prefix: string;
-  readonly cursor: MapCursor<TreeNode>;
-  /** Where directories were last read ahead, and how far. */
-  leaf: LeafPage<TreeNode> | undefined;
-  ahead: number;
 }
 
 /** The items, each seen `count` items before it is due. */
@@ -318,13 +294,4 @@ function sameUnlessInheriting(a: TreeNode, b: TreeNode): boolean {
 
 function inherits(node: TreeNode): boolean {
   return node.type === 'file' && node.inherits === true;
-}
-
-/** The beginning of every name in directory `path` that leads to a match. */
-function namePrefix(glob: Glob, path: string): string {
-  const inside = `${path}/`;
-  if (!glob.literalPrefix.startsWith(inside)) return '';
-  const rest = glob.literalPrefix.slice(inside.length);
-  const end = rest.indexOf('/');
-  return toBinary(end < 0 ? rest : rest.slice(0, end));
 }

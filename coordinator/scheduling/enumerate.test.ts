@@ -3,7 +3,8 @@ import type { Input, PFSInput } from '../../proto/generated/pps.js';
 import { sha256 } from '../../core/sha256.js';
 import type { FileNode } from '../../storage/types.js';
 import type { Datum } from './datum.js';
-import { enumerate, type Match, type MatchSource } from './enumerate.js';
+import { batchOf, type MatchBatch } from '../../storage/index.js';
+import { enumerate, type MatchSource } from './enumerate.js';
 
 const wait = { signal: new AbortController().signal };
 
@@ -11,12 +12,12 @@ const wait = { signal: new AbortController().signal };
 function sourceOf(repos: Record<string, readonly string[]>): MatchSource {
   return {
     commitOf: (repo) => (repos[repo] ? `${repo}-commit` : ''),
-    async *matches(input): AsyncGenerator<Match> {
+    async *matches(input): AsyncGenerator<MatchBatch> {
       for (const text of repos[input.repo] ?? []) {
         const [nameAndSize = '', capture = ''] = text.split('=');
         const [name = '', size = '1'] = nameAndSize.split(':');
         const path = `/${name}`;
-        yield { path, node: file(name, Number(size)), captures: [path, capture] };
+        yield batchOf([{ path, node: file(name, Number(size)), captures: [path, capture] }]);
       }
     },
   };

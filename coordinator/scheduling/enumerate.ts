@@ -6,29 +6,19 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Input, PFSInput } from '../../proto/generated/pps.js';
 import { expandCaptures } from '../../storage/glob.js';
-import type { TreeNode, Wait } from '../../storage/types.js';
+import type { MatchBatch } from '../../storage/index.js';
+import type { Wait } from '../../storage/types.js';
 import { FileColumns } from './file-columns.js';
-import { compareBytes, type Datum, type DatumFile, type InputRef } from './datum.js';
+import { crossList, unionList, type DatumList, type FileList } from './datum-lists.js';
+import { groupList, joinList } from './join-lists.js';
 
-/** The datums of a job; `at` is cheap and may be called in any order. */
-export interface DatumList {
-  readonly length: number;
-  at(index: number): Datum;
-}
-
-/** A match of a glob in an input's tree. */
-export interface Match {
-  /** Absolute path; `/` for the root. */
-  readonly path: string;
-  readonly node: TreeNode;
-  /** `[0]` is the whole path, `[1]` the first group. */
-  readonly captures: readonly string[];
-}
+export type { DatumList } from './datum-lists.js';
+import { compareBytes, type DatumFile, type InputRef } from './datum.js';
 
 /** Where matches come from: the commits of the job, or branch heads for a preview. */
 export interface MatchSource {
   /** Nothing when the input has no commit (headless branch) or the commit has no tree. */
-  matches(input: InputRef, glob: string, wait: Wait): AsyncIterable<Match>;
+  matches(input: InputRef, glob: string, wait: Wait): AsyncIterable<MatchBatch>;
   /** The commit an input is read at; empty when its branch has no head. */
   commitOf(repo: string, branch: string): string;
 }
@@ -51,8 +41,11 @@ export async function enumerate(
   }
   if (input.union.length > 0) return unionList(await children(input.union, source, wait));
   if (input.cross.length > 0) return crossList(await children(input.cross, source, wait));
-  if (input.join.length > 0) return joinList(input.join, source, wait);
-  if (input.group.length > 0) return groupList(input.group, source, wait);
+  if (input.join.length > 0) {
+    const outer = input.join.map((child) => child.pfs?.outerJoin === true);
+    return joinList(await children(input.join, source, wait), outer, wait);
+  }
+  if (input.group.length > 0) return groupList(await children(input.group, source, wait), wait);
   return EMPTY;
 }
 
@@ -127,22 +120,28 @@ export function compareFiles(a: DatumFile, b: DatumFile): number {
   return b.node.size - a.node.size || compareBytes(a.path, b.path);
 }
 
-async function pfsList(pfs: PFSInput, source: MatchSource, wait: Wait): Promise<DatumList> {
+async function pfsList(pfs: PFSInput, source: MatchSource, wait: Wait): Promise<FileList> {
   const input = inputRefOf(pfs, source);
-  const files = new FileColumns(input, { join: pfs.joinOn !== '', group: pfs.groupBy !== '' });
+  const join = template(pfs.joinOn);
+  const group = template(pfs.groupBy);
+  const files = new FileColumns(input, { ...(join && { join }), ...(group && { group }) });
   if (input.commit !== '') {
-    for await (const match of source.matches(input, pfs.s3 ? '/' : pfs.glob, wait)) {
-      files.add({
-        path: match.path,
-        node: match.node,
-        joinKey: expand(pfs.joinOn, match),
-        groupKey: expand(pfs.groupBy, match),
-      });
-      if ((files.length & 1023) === 0) await pause(wait);
+    for await (const batch of source.matches(input, pfs.s3 ? '/' : pfs.glob, wait)) {
+      files.add(batch);
+      await pause(wait);
     }
   }
   await files.sort(wait);
-  return { length: files.length, at: (index) => [files.at(index)] };
+  return {
+    length: files.length,
+    at: (index) => [files.at(index)],
+    files: {
+      length: files.length,
+      at: (index) => files.at(index),
+      joinKey: (index) => files.joinKey(index),
+      groupKey: (index) => files.groupKey(index),
+    },
+  };
 }
 
 /** Whether the same files may make several datums of one job. */
@@ -152,127 +151,9 @@ export function mayRepeat(input: Input | undefined): boolean {
   return [...input.cross, ...input.join, ...input.group].some(mayRepeat);
 }
 
-function unionList(lists: readonly DatumList[]): DatumList {
-  const length = lists.reduce((sum, list) => sum + list.length, 0);
-  return {
-    length,
-    at(index) {
-      let rest = index;
-      for (const list of lists) {
-        if (rest < list.length) return list.at(rest);
-        rest -= list.length;
-      }
-      throw new RangeError(`index ${index} out of range`);
-    },
-  };
-}
-
-function crossList(lists: readonly DatumList[]): DatumList {
-  const length = lists.reduce((product, list) => product * list.length, 1);
-  return {
-    length,
-    at(index) {
-      if (index >= length) throw new RangeError(`index ${index} out of range`);
-      let rest = index;
-      const files: DatumFile[] = [];
-      for (const list of lists) {
-        files.push(...list.at(rest % list.length));
-        rest = Math.floor(rest / list.length);
-      }
-      return byName(files);
-    },
-  };
-}
-
-async function joinList(
-  inputs: readonly Input[],
-  source: MatchSource,
-  wait: Wait,
-): Promise<DatumList> {
-  const lists = await children(inputs, source, wait);
-  const outer = inputs.map((input) => input.pfs?.outerJoin === true);
-  const table = await byKey(lists, (file) => file.joinKey, wait);
-  const parts: DatumList[] = [];
-  for (const columns of table.values()) {
-    const inner = columns.every((column) => column.length > 0);
-    const kept = inner ? columns : columns.filter((column, i) => outer[i] && column.length > 0);
-    if (kept.length > 0) parts.push(crossList(kept.map(single)));
-  }
-  return chained(parts);
-}
-
-async function groupList(
-  inputs: readonly Input[],
-  source: MatchSource,
-  wait: Wait,
-): Promise<DatumList> {
-  const lists = await children(inputs, source, wait);
-  const table = await byKey(lists, (file) => file.groupKey, wait);
-  const groups = [...table].sort(([a], [b]) => compareBytes(a, b)).map(([, c]) => c.flat());
-  return { length: groups.length, at: (index) => must(groups[index], index) };
-}
-
-/** Files by key (first-seen order), one column per child; nested composites are flattened. */
-async function byKey(
-  lists: readonly DatumList[],
-  keyOf: (file: DatumFile) => string,
-  wait: Wait,
-): Promise<Map<string, DatumFile[][]>> {
-  const table = new Map<string, DatumFile[][]>();
-  for (const [child, list] of lists.entries()) {
-    for (let index = 0; index < list.length; index += 1) {
-      for (const file of list.at(index)) {
-        const key = keyOf(file);
-        const columns = table.get(key) ?? lists.map(() => []);
-        table.set(key, columns);
-        columns[child]?.push(file);
-      }
-      if ((index & 4095) === 4095) await pause(wait);
-    }
-  }
-  return table;
-}
-
-function single(files: readonly DatumFile[]): DatumList {
-  return { length: files.length, at: (index) => [must(files[index], index)] };
-}
-
-/** A union of many lists, found by binary search. */
-function chained(parts: readonly DatumList[]): DatumList {
-  const starts: number[] = [];
-  let length = 0;
-  for (const part of parts) {
-    starts.push(length);
-    length += part.length;
-  }
-  return {
-    length,
-    at(index) {
-      let low = 0;
-      let high = parts.length - 1;
-      while (low < high) {
-        const middle = (low + high + 1) >> 1;
-        if ((starts[middle] ?? 0) <= index) low = middle;
-        else high = middle - 1;
-      }
-      return must(parts[low], index).at(index - (starts[low] ?? 0));
-    },
-  };
-}
-
-/** Files of a datum stand by input name; a stable sort keeps equal names in child order. */
-function byName(files: DatumFile[]): DatumFile[] {
-  return files.sort((a, b) => compareBytes(a.input.name, b.input.name));
-}
-
-/** A template over the captures of a match; none = the empty key. */
-function expand(template: string, match: Match): string {
-  return template === '' ? '' : expandCaptures(template, match.captures);
-}
-
-function must<T>(value: T | undefined, index: number): T {
-  if (value === undefined) throw new RangeError(`index ${index} out of range`);
-  return value;
+/** The key that a template makes of captures; undefined for none, when all keys are empty. */
+function template(text: string): ((captures: readonly string[]) => string) | undefined {
+  return text === '' ? undefined : (captures) => expandCaptures(text, captures);
 }
 
 /** Lets other work run during long loops. */

@@ -5,7 +5,7 @@ import { silentLog } from '../../core/log.js';
 import { NEVER } from '../../core/signals.js';
 import { Input, PipelineInfo } from '../../proto/generated/pps.js';
 import type { WorkDatum } from '../../queue/messages.js';
-import { Storage } from '../../storage/index.js';
+import { batchOf, Storage, type MatchBatch, type WholeMatch } from '../../storage/index.js';
 import { MemoryStore } from '../../storage/memory-store.js';
 import type { TreeNode } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
@@ -21,13 +21,15 @@ const deps = { storage, maps: sortedManifestMaps(storage) };
 
 /** Many files of one size. */
 class Many extends CommitSource {
-  override async *matches(): AsyncGenerator<{ path: string; node: TreeNode; captures: string[] }> {
+  override async *matches(): AsyncGenerator<MatchBatch> {
+    const all: WholeMatch[] = [];
     for (let i = 0; i < DATUMS; i += 1) {
       const hash = Buffer.alloc(32);
       hash.writeUInt32BE(i);
       const node: TreeNode = { type: 'file', size: 1, hash, pieces: [] } as unknown as TreeNode;
-      yield await Promise.resolve({ path: `/f${String(i).padStart(6, '0')}`, node, captures: [] });
+      all.push({ path: `/f${String(i).padStart(6, '0')}`, node, captures: [] });
     }
+    yield await Promise.resolve(batchOf(all));
   }
 
   override root(): Promise<undefined> {

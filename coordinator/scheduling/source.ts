@@ -1,17 +1,18 @@
 /** Matches of a job's inputs in the trees of its input commits. */
 import { notFound } from '../../core/errors.js';
+import type { MatchBatch } from '../../storage/index.js';
 import type { TreeDiff, TreeReader } from '../../storage/tree-types.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { InputCommit } from '../pipelines/model.js';
 import { commitKey, type CommitRecord } from '../versioning/model.js';
 import type { InputRef } from './datum.js';
-import type { Match, MatchSource } from './enumerate.js';
+import type { MatchSource } from './enumerate.js';
 import type { ManifestHeader } from './model.js';
 
 export interface SourceDeps {
   readonly meta: { get(key: string, wait: Wait): Promise<{ value: Buffer } | undefined> };
   readonly storage: {
-    readonly trees: Pick<TreeReader, 'glob' | 'diff'>;
+    readonly trees: Pick<TreeReader, 'globBatches' | 'diff'>;
     getJson<T>(ref: string, wait: Wait): Promise<T>;
   };
   readonly versioning: {
@@ -34,13 +35,9 @@ export class CommitSource implements MatchSource {
     return this.#commits.get(`${repo}@${branch}`) ?? '';
   }
 
-  async *matches(input: InputRef, glob: string, wait: Wait): AsyncGenerator<Match> {
+  async *matches(input: InputRef, glob: string, wait: Wait): AsyncGenerator<MatchBatch> {
     const root = await this.root(input, wait);
-    if (!root) return;
-    for await (const match of this.deps.storage.trees.glob(root, glob, wait)) {
-      const { path, node, captures } = match;
-      yield { path: path === '' ? '/' : path, node, captures };
-    }
+    if (root) yield* this.deps.storage.trees.globBatches(root, glob, wait);
   }
 
   /** The tree of an input; undefined when it has none, so that nothing at all can match. */
