@@ -57,7 +57,7 @@ import { pfsHandlers } from './rpc/pfs.js';
 import { ppsHandlers } from './rpc/pps.js';
 import { requestRunner } from './rpc/transaction-steps.js';
 import { joiningPfs, joiningPps, transactionHandlers } from './rpc/transaction.js';
-import { openScheduler } from './scheduling/index.js';
+import { openPlanPool, openScheduler } from './scheduling/index.js';
 import { openGrpcServer, service } from './server.js';
 import { partChecks } from './parts.js';
 import { Transactions } from './transactions/index.js';
@@ -114,10 +114,14 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     // Why sources of pipelines can not be read, as long as that is so.
     const troubles = new Map<string, string>();
     const secretStore = new Secrets({ meta, box: openBox(config.secretsKeyFile), clock });
+    const store = { url: config.store, ...(secrets.s3 ? { s3: secrets.s3 } : {}) };
+    const planPool = openPlanPool(store, log, () => storage.epoch);
+    if (planPool) stack.use(planPool);
     const scheduling = stack.use(
       await openScheduler(
         {
           ...{ meta, storage, queue, versioning, log, clock },
+          ...(planPool ? { planPool } : {}),
           loadSpec: pipelines.loadSpec,
           replica: replicaName(config),
           workerConfig: workerConfig(clusterId, config, secrets),

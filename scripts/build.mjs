@@ -16,6 +16,7 @@ const servers = {
   'debug-datum': 'worker/debug-main.ts',
   'heartbeat-thread': 'worker/heartbeat-thread.ts',
   'tree-thread': 'storage/tree-thread.ts',
+  'plan-thread': 'coordinator/scheduling/plan-thread.ts',
   'lease-thread': 'coordinator/meta/lease-thread.ts',
 };
 const present = Object.fromEntries(

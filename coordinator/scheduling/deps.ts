@@ -9,6 +9,7 @@ import type { Meta, MetaTxn } from '../meta/index.js';
 import type { JobRecord, PipelineRecord } from '../pipelines/model.js';
 import type { Versioning } from '../versioning/index.js';
 import type { ManifestMaps } from './manifest-maps.js';
+import type { PlanPool } from './plan-pool.js';
 import type { Views } from './views.js';
 
 /** What a pipeline wants done with an output before its job has succeeded. */
@@ -50,6 +51,8 @@ export interface SchedulingDeps {
   ) => Promise<string | undefined>;
   /** Absent = outputs only stay here. */
   readonly egress?: Egress;
+  /** Absent = jobs are planned in place. */
+  readonly planPool?: PlanPool;
 }
 
 /** Deps with what the scheduler adds. */

@@ -15,3 +15,4 @@ export type { Joined } from './joins.js';
 export { historyKey, MASTER_TASK, ownerKey, workerKey, type WorkerRecord } from './model.js';
 export { hostCount, slotsWanted } from './shares.js';
 export { whyNowhere } from './placement.js';
+export { openPlanPool } from './plan-pool.js';

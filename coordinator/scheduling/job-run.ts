@@ -6,7 +6,7 @@
 import { codeOf, messageOf } from '../../core/errors.js';
 import { ordinalOf } from '../../core/ids.js';
 import type { Log } from '../../core/log.js';
-import { addAbortListener, childController } from '../../core/signals.js';
+import { abortable, addAbortListener, cancelledBy, childController } from '../../core/signals.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import { decodeNode, encodeNode } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
@@ -39,7 +39,8 @@ import {
   pointerOf,
   type Ending,
 } from './outcome.js';
-import { entriesOf, makePlans, type MadePlan, type PlanInput } from './plan.js';
+import { entriesOf, type MadePlan, type PlanInput } from './plan.js';
+import { plansOf } from './plan-pool.js';
 import { hostCount, slotsWanted } from './shares.js';
 import { commitSource } from './source.js';
 import { buildStatsTree, statsRoot } from './stats-tree.js';
@@ -59,6 +60,7 @@ export class JobRun {
   #list: DatumList | undefined;
   /** Goes on making the plan of which the first part runs. */
   #plans: AsyncGenerator<MadePlan> | undefined;
+  readonly #planning = new AbortController();
 
   constructor(
     readonly deps: OwnerDeps,
@@ -128,6 +130,7 @@ export class JobRun {
       if (error instanceof Unrunnable) await this.#pipelineFailed(error.message, wait);
     } finally {
       unhook();
+      this.#planning.abort(cancelledBy('the end of the job'));
       this.#phase = 'ended';
     }
     await this.#tidy(wait);
@@ -173,9 +176,9 @@ export class JobRun {
     }
     this.#phase = 'planning';
     const startMs = deps.clock.monotonicMs();
-    const plans = makePlans(deps, await this.#planInput(info, wait), wait);
+    const plans = await this.#newPlans(info, wait);
     this.#plans = plans;
-    const first = await plans.next();
+    const first = await abortable(plans.next(), wait.signal);
     if (first.done) throw new JobFailed('the job has no plan', undefined);
     const made = first.value;
     this.#list = made.list;
@@ -189,6 +192,16 @@ export class JobRun {
     );
     await this.#change('RUNNING', { plan: made.ref, total, skipped }, wait);
     return made.plan;
+  }
+
+  /** Plans that go on until the run ends, whoever waits for them. */
+  async #newPlans(
+    info: PipelineInfo,
+    wait: Wait,
+    before?: JobPlan,
+  ): Promise<AsyncGenerator<MadePlan>> {
+    const input = await this.#planInput(info, wait);
+    return plansOf(this.deps, input, { signal: this.#planning.signal }, before);
   }
 
   async #planInput(info: PipelineInfo, wait: Wait): Promise<PlanInput> {
@@ -205,11 +218,14 @@ export class JobRun {
   /** The whole plan after a partial one; an earlier owner's is worked out anew up to there. */
   async #restOfPlan(info: PipelineInfo, before: JobPlan, wait: Wait): Promise<JobPlan> {
     const startMs = this.deps.clock.monotonicMs();
-    const plans =
-      this.#plans ?? makePlans(this.deps, await this.#planInput(info, wait), wait, before);
+    const plans = this.#plans ?? (await this.#newPlans(info, wait, before));
     this.#plans = undefined;
     let last: MadePlan | undefined;
-    for await (const made of plans) last = made;
+    for (;;) {
+      const made = await abortable(plans.next(), wait.signal);
+      if (made.done) break;
+      last = made.value;
+    }
     if (!last) throw new JobFailed('the job has no plan', undefined);
     this.#list ??= last.list;
     const { length } = last.plan.tasks;

@@ -17,7 +17,7 @@ import { jobSpec } from './job-spec.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { JobPlan, ManifestHeader, ManifestHistory } from './model.js';
 import { askOthers, listed, plannedInput, planChanges, type Found } from './plan-changes.js';
-import type { CommitSource } from './source.js';
+import type { TreeSource } from './source.js';
 import { cutTasks } from './tasks.js';
 
 export interface PlanDeps {
@@ -33,10 +33,12 @@ export interface PlanInput {
   readonly job: JobRecord;
   readonly info: PipelineInfo;
   readonly salt: string;
-  readonly source: CommitSource;
+  readonly source: TreeSource;
   readonly history: ManifestHistory | undefined;
   /** Tasks that may be in flight at once. */
   readonly slots: number;
+  /** Datums from which on there is a partial plan (EARLY_FROM). */
+  readonly earlyFrom?: number;
 }
 
 export interface MadePlan {
@@ -108,7 +110,8 @@ export async function* makePlans(
     const ref = await deps.storage.putJson(made, wait);
     return { ref, plan: made, ...(found.list ? { list: found.list } : {}), how };
   };
-  const early = before === undefined && open.length > EARLY_FROM ? EARLY_SEGMENTS : 0;
+  const early =
+    before === undefined && open.length > (input.earlyFrom ?? EARLY_FROM) ? EARLY_SEGMENTS : 0;
   for await (const written of writeSegments(deps, input, found, wait)) {
     segments.push(...written);
     if (early > 0 && segments.length === early) yield await plan();

@@ -20,8 +20,16 @@ export interface SourceDeps {
   };
 }
 
+/** Matches of a job's inputs, and the trees they come from. */
+export interface TreeSource extends MatchSource {
+  /** The tree of an input; undefined when it has none, so that nothing at all can match. */
+  root(input: InputRef, wait: Wait): Promise<DirNode | undefined>;
+  /** What differs between two trees. */
+  diff(a: DirNode, b: DirNode, wait: Wait): AsyncIterable<TreeDiff>;
+}
+
 /** Reads the commits a job was created for, however the branches move meanwhile. */
-export class CommitSource implements MatchSource {
+export class CommitSource implements TreeSource {
   readonly #commits: ReadonlyMap<string, string>;
 
   constructor(
@@ -40,7 +48,6 @@ export class CommitSource implements MatchSource {
     if (root) yield* this.deps.storage.trees.globBatches(root, glob, wait);
   }
 
-  /** The tree of an input; undefined when it has none, so that nothing at all can match. */
   async root(input: InputRef, wait: Wait): Promise<DirNode | undefined> {
     if (input.commit === '') return undefined;
     const name = { repo: input.repo, id: input.commit };
@@ -52,7 +59,6 @@ export class CommitSource implements MatchSource {
     return root.files === 0 && (await this.#isVoid(commit, wait)) ? undefined : root;
   }
 
-  /** What differs between two trees. */
   diff(a: DirNode, b: DirNode, wait: Wait): AsyncIterable<TreeDiff> {
     return this.deps.storage.trees.diff(a, b, wait);
   }
@@ -62,6 +68,43 @@ export class CommitSource implements MatchSource {
     if (commit.datums === undefined) return false;
     const header = await this.deps.storage.getJson<ManifestHeader>(commit.datums, wait);
     return header.total === 0;
+  }
+}
+
+/** An input's commit with the tree that was found for it. */
+export interface KnownRoot {
+  readonly repo: string;
+  readonly branch: string;
+  readonly commit: string;
+  readonly root: DirNode | undefined;
+}
+
+/** Reads trees that somebody with access to metadata has looked up. */
+export class RootSource implements TreeSource {
+  readonly #roots: ReadonlyMap<string, KnownRoot>;
+
+  constructor(
+    readonly trees: Pick<TreeReader, 'globBatches' | 'diff'>,
+    roots: readonly KnownRoot[],
+  ) {
+    this.#roots = new Map(roots.map((root) => [`${root.repo}@${root.branch}`, root]));
+  }
+
+  commitOf(repo: string, branch: string): string {
+    return this.#roots.get(`${repo}@${branch}`)?.commit ?? '';
+  }
+
+  async *matches(input: InputRef, glob: string, wait: Wait): AsyncGenerator<MatchBatch> {
+    const root = await this.root(input);
+    if (root) yield* this.trees.globBatches(root, glob, wait);
+  }
+
+  root({ repo, branch }: InputRef): Promise<DirNode | undefined> {
+    return Promise.resolve(this.#roots.get(`${repo}@${branch}`)?.root);
+  }
+
+  diff(a: DirNode, b: DirNode, wait: Wait): AsyncIterable<TreeDiff> {
+    return this.trees.diff(a, b, wait);
   }
 }
 
