@@ -1,13 +1,15 @@
 /** Runs the benchmarks named on the command line, or all; prints ratios; exits 1 on a miss. */
 import { dirBytes, s3Bytes } from './bytes.js';
-import { datums } from './datums.js';
+import { after, datums } from './datums.js';
 import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
 import { scale } from './scale.js';
 import { sharedInput } from './shared-input.js';
+import { skew } from './skew.js';
 import { cliStart } from './start.js';
 import { commits, edit, manyFilesS3, million, splits } from './storage.js';
 import { warm } from './warm.js';
+import { workflows } from './workflows.js';
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start: cliStart,
@@ -19,6 +21,10 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   million,
   commits,
   datums,
+  after: () => after(100_000, 2),
+  'after-million': () => after(1_000_000, 5),
+  skew,
+  workflows,
   scale,
   warm,
   'shared-input': sharedInput,

@@ -3,7 +3,6 @@
  * adds input names, pipeline and salt, and decides skipping. The key places a datum in a manifest:
  * it is made of input names and paths alone, so the same datum has the same key in the next job.
  */
-import { createHash } from 'node:crypto';
 import { sha256 } from '../../core/sha256.js';
 import type { TreeNode } from '../../storage/types.js';
 
@@ -31,12 +30,7 @@ export type Datum = readonly DatumFile[];
 
 /** 32 bytes: sha256 over path and content hash of each file, in datum order. */
 export function datumId(datum: Datum): Buffer {
-  const hash = createHash('sha256');
-  for (const file of datum) {
-    hash.update(file.path);
-    hash.update(file.node.hash);
-  }
-  return hash.digest();
+  return sha256(...datum.flatMap((file) => [file.path, file.node.hash]));
 }
 
 /**
@@ -48,11 +42,21 @@ export function datumTag(
   names: readonly string[],
   salted: { readonly pipeline: string; readonly salt: string },
 ): string {
-  const hash = createHash('sha256');
-  for (const name of names) hash.update(`${name}\0`);
-  hash.update(id);
-  hash.update(`\0${salted.pipeline}\0${salted.salt}`);
-  return sha256(salted.salt).toString('hex', 0, 2) + hash.digest('hex');
+  const inputs = names.map((name) => `${name}\0`).join('');
+  const { pipeline, salt } = salted;
+  return saltMark(salt) + sha256(inputs, id, `\0${pipeline}\0${salt}`).toString('hex');
+}
+
+let lastSalt = '';
+let lastMark = sha256('').toString('hex', 0, 2);
+
+/** 4 hex digits of sha256(salt); many tags in a row have the same salt. */
+function saltMark(salt: string): string {
+  if (salt !== lastSalt) {
+    lastSalt = salt;
+    lastMark = sha256(salt).toString('hex', 0, 2);
+  }
+  return lastMark;
 }
 
 const END = '\0\0';

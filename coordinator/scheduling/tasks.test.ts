@@ -54,7 +54,48 @@ describe('cutTasks', () => {
     expect(sizes(bySize)).toEqual([3, 3]);
   });
 
+  it.each([1, 2, 3, 4, 5])(
+    'keeps slots busy when few datums take most of the time (%i)',
+    (seed) => {
+      const slots = 20;
+      const durations = shuffled(600, seed).map((rank) => 8 / rank ** 0.7);
+      const each = durations.map((_, index) => ({ from: index, to: index + 1 }));
+      const tasks = cutTasks({ segments: [512, 88], slots }).map(({ segment, from, to }) => {
+        return { from: segment * 512 + from, to: segment * 512 + to };
+      });
+      expect(makespan(tasks, durations, slots)).toBeLessThan(
+        1.15 * makespan(each, durations, slots),
+      );
+    },
+  );
+
   it('has no tasks without datums', () => {
     expect(cutTasks({ segments: [], slots: 3 })).toEqual([]);
   });
 });
+
+/** The numbers 1 … n in an order of its own for each seed. */
+function shuffled(n: number, seed: number): number[] {
+  const list = Array.from({ length: n }, (_, i) => i + 1);
+  let state = seed;
+  for (let i = n - 1; i > 0; i -= 1) {
+    state = (state * 48_271) % 2_147_483_647;
+    const j = state % (i + 1);
+    [list[i], list[j]] = [list[j] as number, list[i] as number];
+  }
+  return list;
+}
+
+/** When all is done if each free slot takes the next task. */
+function makespan(
+  tasks: readonly { readonly from: number; readonly to: number }[],
+  durations: readonly number[],
+  slots: number,
+): number {
+  const free = new Array<number>(slots).fill(0);
+  for (const { from, to } of tasks) {
+    const slot = free.indexOf(Math.min(...free));
+    free[slot] = (free[slot] as number) + sum(durations.slice(from, to));
+  }
+  return Math.max(...free);
+}
