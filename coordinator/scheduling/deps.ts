@@ -53,6 +53,8 @@ export interface SchedulingDeps {
   readonly egress?: Egress;
   /** Absent = jobs are planned in place. */
   readonly planPool?: PlanPool;
+  /** Datums from which on a job begins with a partial plan; absent = as plan.ts has it. */
+  readonly earlyFrom?: number;
 }
 
 /** Deps with what the scheduler adds. */

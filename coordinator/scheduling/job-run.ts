@@ -212,6 +212,7 @@ export class JobRun {
       source: commitSource(this.deps, this.#job.inputs),
       history: await this.#history(wait),
       slots: this.#slots(),
+      ...(this.deps.earlyFrom === undefined ? {} : { earlyFrom: this.deps.earlyFrom }),
     };
   }
 

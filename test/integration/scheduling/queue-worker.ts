@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { deflateRaw } from 'node:zlib';
 import { systemClock } from '../../../core/clock.js';
 import { silentLog } from '../../../core/log.js';
+import { abortable } from '../../../core/signals.js';
 import type { Scheduler } from '../../../coordinator/scheduling/index.js';
 import type { JoinRequest } from '../../../proto/generated/tusk.js';
 import type {
@@ -52,6 +53,8 @@ export interface QueueWorkerOptions {
   readonly storage: Storage;
   readonly code: Code;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Awaited when a task is stored but not told of, and when it is told of but not acknowledged. */
+  readonly at?: (point: 'stored' | 'told', task: TaskMessage) => Promise<void> | void;
 }
 
 const deflate = promisify(deflateRaw);
@@ -240,8 +243,16 @@ export class QueueWorker implements AsyncDisposable {
         ? { firstFailure: { datum: failure.id, reason: failure.reason ?? 'unknown' } }
         : {}),
     };
-    signal.throwIfAborted();
+    await this.#pass('stored', task);
     await this.queue.publishResult(result, wait);
+    await this.#pass('told', task);
+  }
+
+  async #pass(point: 'stored' | 'told', task: TaskMessage): Promise<void> {
+    const { signal } = this.#stop;
+    signal.throwIfAborted();
+    const passed = this.options.at?.(point, task);
+    if (passed) await abortable(passed, signal);
   }
 
   async #datum(

@@ -21,11 +21,12 @@ import {
 import type { CommitRecord } from '../../../coordinator/versioning/index.js';
 import { CreatePipelineRequest, type Input } from '../../../proto/generated/pps.js';
 import { openQueue, type Queue } from '../../../queue/index.js';
+import type { Storage } from '../../../storage/index.js';
 import type { EtcdServer } from '../../support/etcd.js';
 import type { NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
 import { openVersioningStack, type VersioningStack } from '../../support/versioning.js';
-import { QueueWorker, type Code } from './queue-worker.js';
+import { QueueWorker, type Code, type QueueWorkerOptions } from './queue-worker.js';
 
 const wait = { signal: NEVER };
 
@@ -42,6 +43,10 @@ export interface CoordinatorOptions {
   readonly leaseMs?: number;
   /** What runs beside jobs. */
   readonly beside?: (pipelines: Pipelines) => readonly Beside[];
+  /** The store as this coordinator sees it. */
+  readonly storage?: Storage;
+  /** Datums from which on there is a partial plan. */
+  readonly earlyFrom?: number;
 }
 
 export interface WorkerOptions {
@@ -49,6 +54,7 @@ export interface WorkerOptions {
   readonly code: Code;
   readonly id?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly at?: QueueWorkerOptions['at'];
 }
 
 export interface SchedulingStack extends AsyncDisposable {
@@ -70,7 +76,8 @@ export async function openSchedulingStack(
   const clock = systemClock;
   return {
     base,
-    async coordinator({ replica = 'coordinator', beside, egress, leaseMs = 15_000 } = {}) {
+    async coordinator(o = {}) {
+      const { replica = 'coordinator', beside, egress, leaseMs = 15_000, earlyFrom } = o;
       const own = new ResourceStack();
       const queue = own.use(await openQueue({ servers: nats.url, name: replica, log, clock }));
       const pipelines = own.use(
@@ -80,8 +87,12 @@ export async function openSchedulingStack(
         ...{ clusterId: 'test', natsUrl: nats.url, storeUrl: '' },
         ...{ s3AccessKey: '', s3SecretKey: '', leaseMs },
       };
-      const more = egress ? { egress } : {};
-      const deps = { meta, storage, versioning, queue, clock, log, ...more };
+      const more = {
+        ...(egress ? { egress } : {}),
+        ...(earlyFrom === undefined ? {} : { earlyFrom }),
+        storage: o.storage ?? storage,
+      };
+      const deps = { meta, versioning, queue, clock, log, ...more };
       const scheduler = own.use(
         await openScheduler(
           {
