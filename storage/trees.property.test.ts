@@ -300,7 +300,7 @@ class World {
 const treeOrder = (state: State): [string, string | null][] =>
   [...state].sort(([a], [b]) => (pathToKey(a) < pathToKey(b) ? -1 : 1));
 
-describe('apply', () => {
+describe('apply', { timeout: 120_000 }, () => {
   it('equals the model and a fresh build, however the changes are cut and packed', async () => {
     const cuts = fc.array(fc.nat(), { maxLength: 4 });
     let compared = 0;
