@@ -61,6 +61,8 @@ export interface JobSpec {
   readonly diskBytesMax?: number;
   readonly cpusMax?: number;
   readonly gpus?: number;
+  /** Datums of a task that a slot may hold at once, the running one included; absent = 1. */
+  readonly queueSize?: number;
   /** Workers also write what the stats tree shall hold about each datum. */
   readonly enableStats?: boolean;
 }

@@ -195,6 +195,7 @@ class DatumRun {
       }
     });
     const ms = this.deps.clock.monotonicMs() - start;
+    inputs.runAhead(this.at);
     this.#stats.downloadMs += ms;
     this.#stats.downloadBytes += bytes;
     log.say(`finished downloading data after ${durationText(ms)}`);

@@ -1,9 +1,10 @@
 /**
  * Puts the inputs of a task's datums under /pfs, one datum after the other. Small files are read
  * ahead, also those of later datums, with one request for neighbours in a pack; large ones go
- * through the cache.
+ * through the cache, ahead as far as max_queue_size says.
  */
 import { writeFileSync } from 'node:fs';
+import { childController } from '../core/signals.js';
 import type { WorkDatum } from '../queue/messages.js';
 import { EMPTY_CONTENT, type ManyItem, type ManyResult, type Storage } from '../storage/index.js';
 import { decodeNode } from '../storage/node-format.js';
@@ -36,11 +37,16 @@ export class TaskInputs {
   #stream: AsyncIterator<ManyResult<Placement>> | undefined;
   #next = 0;
   #lazy: LazyFile[] = [];
+  #ahead: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined;
+  /** Bytes that came ahead, by datum. */
+  readonly #early = new Map<number, number>();
 
   constructor(
     readonly deps: TaskInputsDeps,
     readonly datums: readonly WorkDatum[],
     readonly wait: Wait,
+    /** Datums of the task that may be in the slot at once, downloaded ones included. */
+    readonly queueSize = 1,
   ) {}
 
   /** Files of the datum placed last that are to be named pipes; they are not made yet. */
@@ -58,7 +64,8 @@ export class TaskInputs {
       this.#stream = this.#open(at);
       this.#next = at;
     }
-    let bytes = 0;
+    let bytes = this.#early.get(at) ?? 0;
+    this.#early.delete(at);
     this.#lazy = [];
     try {
       for (let count = 1; ; count += 1) {
@@ -75,6 +82,38 @@ export class TaskInputs {
     return bytes;
   }
 
+  /**
+   * Datum `at` begins to run: brings large files of the next ones into the cache meanwhile, as many
+   * datums as the queue has room for. What goes wrong shows when they are placed.
+   */
+  runAhead(at: number): void {
+    const end = Math.min(this.datums.length, at + this.queueSize);
+    if (end <= at + 1) return;
+    this.#ahead?.stop.abort();
+    const stop = childController(this.wait.signal);
+    const fetching = this.#fetchAhead(at + 1, end, stop);
+    const ended = fetching.catch(() => undefined).finally(() => stop[Symbol.dispose]());
+    this.#ahead = { stop, ended };
+  }
+
+  async #fetchAhead(from: number, to: number, wait: Wait): Promise<void> {
+    const { cache } = this.deps;
+    for (let at = from; at < to; at += 1) {
+      for await (const { kind, content } of this.#placements(at)) {
+        wait.signal.throwIfAborted();
+        if (kind !== 'large' || cache.has(content)) continue;
+        await cache.fetch(content, wait);
+        this.#early.set(at, (this.#early.get(at) ?? 0) + content.size);
+      }
+    }
+  }
+
+  /** Ends what is still read; the task needs no more inputs. */
+  async finish(): Promise<void> {
+    this.#ahead?.stop.abort();
+    await Promise.all([this.close(), this.#ahead?.ended]);
+  }
+
   async close(): Promise<void> {
     const stream = this.#stream;
     this.#stream = undefined;
@@ -89,15 +128,21 @@ export class TaskInputs {
 
   async *#items(from: number): AsyncGenerator<ManyItem<Placement>> {
     for (let at = from; at < this.datums.length; at += 1) {
-      for (const placement of this.#inputs(at)) {
-        if (!('node' in placement)) yield this.#item(placement);
-        else {
-          for await (const { path, node } of this.deps.trees.walk(placement.node, '', this.wait)) {
-            yield this.#item(placementOf(at, placement.path + path, node, placement.how));
-          }
-        }
-      }
+      for await (const placement of this.#placements(at)) yield this.#item(placement);
       yield this.#item({ at, path: '', kind: 'end', content: EMPTY_CONTENT });
+    }
+  }
+
+  /** The files and directories of a datum, those below matched directories included. */
+  async *#placements(at: number): AsyncGenerator<Placement> {
+    for (const input of this.#inputs(at)) {
+      if (!('node' in input)) {
+        yield input;
+        continue;
+      }
+      for await (const { path, node } of this.deps.trees.walk(input.node, '', this.wait)) {
+        yield placementOf(at, input.path + path, node, input.how);
+      }
     }
   }
 

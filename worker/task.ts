@@ -114,7 +114,7 @@ class TaskRun {
     });
     this.live = new LiveDatums({ task, count: datums.length, log: this.#log, clock, queue });
     const inputDeps = { storage: this.#storage, trees: deps.trees, cache: deps.cache };
-    this.#inputs = new TaskInputs(inputDeps, datums, { signal });
+    this.#inputs = new TaskInputs(inputDeps, datums, { signal }, spec.queueSize);
     this.#ops = new RunWriter(this.#storage, {
       signal,
       partBytes: RUN_BYTES,
@@ -173,7 +173,7 @@ class TaskRun {
   async close(): Promise<void> {
     this.live.close();
     this.#writer?.abort();
-    await this.#inputs.close();
+    await this.#inputs.finish();
   }
 
   async #datum(at: number, datum: WorkDatum, ready: Ready): Promise<void> {

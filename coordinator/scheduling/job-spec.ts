@@ -31,6 +31,7 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
     ...(memoryBytesMax === undefined ? {} : { memoryBytesMax }),
     ...(info.enableStats && !info.s3Out && !info.spout ? { enableStats: true } : {}),
     ...(diskBytesMax === undefined ? {} : { diskBytesMax }),
+    ...(info.maxQueueSize > 1 ? { queueSize: info.maxQueueSize } : {}),
     ...(limits && limits.cpu > 0 ? { cpusMax: limits.cpu } : {}),
     ...(limits?.gpu && limits.gpu.number > 0 ? { gpus: limits.gpu.number } : {}),
   };

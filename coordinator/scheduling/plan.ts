@@ -83,6 +83,7 @@ export async function* makePlans(
     slots,
     ...(mean === undefined ? {} : { meanDatumMs: mean }),
     number: chunk?.number ?? 0,
+    queueSize: input.info.maxQueueSize,
     sizeBytes: chunk?.sizeBytes ?? 0,
     bytesOf: (segment, index) => sizeOf(datumOf(open.at(segment * SEGMENT_DATUMS_MAX + index))),
   });

@@ -48,6 +48,14 @@ describe('cutTasks', () => {
     expect(fast[0]).toBe(TASK_DATUMS_MAX);
   });
 
+  it('has room for the queue of a slot, never for more than is left for it', () => {
+    const rule = { segments: [100], slots: 2, meanDatumMs: 60_000, queueSize: 4 };
+    const list = sizes(rule);
+    expect(list.slice(0, 3)).toEqual([4, 4, 4]);
+    expect(list.at(-1)).toBe(1);
+    expect(sum(list)).toBe(100);
+  });
+
   it('obeys chunk_spec', () => {
     expect(sizes({ segments: [10], slots: 1, number: 4 })).toEqual([4, 4, 2]);
     const bySize = { segments: [6], slots: 1, number: 6, sizeBytes: 10, bytesOf: () => 4 };

@@ -19,6 +19,8 @@ export interface CutRule {
   readonly meanDatumMs?: number;
   /** `chunk_spec.number`: datums per task, 0 = automatic. */
   readonly number?: number;
+  /** `max_queue_size`: datums that a slot wants to have at hand; tasks have room for them. */
+  readonly queueSize?: number;
   /** `chunk_spec.size_bytes`: a task is closed when its inputs reach this, 0 = no limit. */
   readonly sizeBytes?: number;
   /** Input bytes of a datum; needed with `sizeBytes`. */
@@ -62,7 +64,8 @@ function sizeOf(rule: CutRule, at: { left: number; slots: number; made: number }
     known === undefined
       ? Math.min(TASK_DATUMS_UNKNOWN, 2 ** Math.min(20, Math.floor(at.made / at.slots)))
       : Math.min(TASK_DATUMS_MAX, Math.floor(TASK_TARGET_MS / Math.max(1, known)));
-  return Math.max(1, Math.min(guided, max));
+  const queue = Math.min(TASK_DATUMS_MAX, rule.queueSize ?? 1);
+  return Math.max(1, Math.min(guided, Math.max(max, queue)));
 }
 
 function closeAt(rule: CutRule, segment: number, from: number, to: number): number {
