@@ -31,7 +31,10 @@ say() { printf '\n%s# %s%s\n' "$BOLD" "$*" "$PLAIN"; }
 
 t() {
   printf '\n%s$ %s%s\n' "$BOLD" "$1" "$PLAIN"
+  # As in the shell of who types it: `| head` is no failure.
+  set +o pipefail
   eval "$1" || fail "that command failed (exit code $?)"
+  set -o pipefail
   case $1 in *flush*) no_failed_job ;; esac
 }
 
@@ -143,7 +146,7 @@ start_stack() {
   cp -R "$EXAMPLE" "$WORK/$NAME"
   cd "$WORK/$NAME"
   image_table >"$WORK/images.json"
-  export HOME=$WORK/home PATH=$ROOT/cli/bin:$PATH TUSK_CONTAINER_ENGINE=none NO_COLOR=1
+  export HOME=$WORK/home PATH=${VENV:+$VENV/bin:}$ROOT/cli/bin:$PATH TUSK_CONTAINER_ENGINE=none NO_COLOR=1
   export PACH_CONFIG=$WORK/config.json
   unset PACHD_ADDRESS
   quiet tusk up --detach --data-dir "$WORK/stack" --port 0 --s3-gateway-port 0 --http-port 0 \
@@ -167,6 +170,7 @@ if [ "${1:-}" = --prepare ]; then
   find_python
   mkdir -p "$CACHE"
   image_table >"$CACHE/$NAME.json"
+  [ -z "$VENV" ] || echo "export PATH=$VENV/bin:\$PATH"
   echo "tusk up --detach --workers ${SLOTS:-4} --images $CACHE/$NAME.json"
   exit
 fi

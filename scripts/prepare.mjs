@@ -26,6 +26,7 @@ const TEST_SERVERS = {
   // The examples.
   python3: 'python3',
   'python3 with venv': 'python3-venv',
+  curl: 'curl',
 };
 /** Names above that are no programs: what succeeds when they are there. */
 const VENV = "-c 'import venv, ensurepip' 2>/dev/null";

@@ -37,7 +37,16 @@ const told = (name: string): string[] => {
 
 describe('examples', () => {
   it('are there', () => {
-    expect(names).toContain('iris');
+    expect(names).toEqual([
+      'captions',
+      'deferred',
+      'edge',
+      'faces',
+      'hub-101',
+      'iris',
+      'shuffle',
+      'wordcount',
+    ]);
   });
 
   for (const name of names) {
