@@ -98,10 +98,7 @@ export class JobRun {
     };
   }
 
-  /**
-   * Returns when the job has ended, in whatever state. Throws weather and bugs: the caller runs the
-   * job again later.
-   */
+  /** Returns when the job has ended, in whatever state. Throws weather and bugs: run it again later. */
   async run(wait: Wait): Promise<void> {
     using scope = childController(wait.signal);
     using watch = new JobWatch(this.deps, this.#job, scope.signal);
