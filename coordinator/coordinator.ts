@@ -23,6 +23,7 @@ import {
   BackupService,
   ClusterService,
   JobsService,
+  StorageService,
   type WorkerConfig,
 } from '../proto/generated/tusk.js';
 import { APIService as VersionService } from '../proto/generated/versionpb.js';
@@ -35,6 +36,9 @@ import { ticking } from './cron/index.js';
 import { egressWanted, runEgress } from './egress/index.js';
 import { polling, webhookApi } from './git/index.js';
 import { handOutSecrets, openBox, Secrets } from './secrets/index.js';
+import { GarbageCollector } from './gc/collector.js';
+import { openEpochs } from './gc/epochs.js';
+import { checkStored } from './gc/object-check.js';
 import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
 import { StoredObjects } from './objects/stored-objects.js';
@@ -55,6 +59,7 @@ import { tuskJobsHandlers } from './rpc/tusk-jobs.js';
 import { tuskFilesHandlers, TuskFilesService } from './rpc/tusk-files.js';
 import { pfsHandlers } from './rpc/pfs.js';
 import { ppsHandlers } from './rpc/pps.js';
+import { storageHandlers } from './rpc/storage.js';
 import { requestRunner } from './rpc/transaction-steps.js';
 import { joiningPfs, joiningPps, transactionHandlers } from './rpc/transaction.js';
 import { openPlanPool, openScheduler } from './scheduling/index.js';
@@ -89,11 +94,13 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
   const stack = new ResourceStack();
   try {
     const meta = stack.use(await openMeta({ endpoints: config.etcd, log, clock }, wait));
-    const { clusterId, epoch } = await identity(meta, wait);
+    const clusterId = await identity(meta, wait);
+    const name = `${hostname()}:${config.listen.slice(config.listen.lastIndexOf(':') + 1)}`;
+    const epochs = stack.use(await openEpochs({ meta, clock, log, name }, wait));
     const storage = stack.use(
       await openStorage({
         url: config.store,
-        epoch,
+        epoch: epochs,
         // Large merges must not keep leases and calls waiting.
         treeThread: true,
         log,
@@ -108,6 +115,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
     );
     await queue.ensureStreams(wait);
     const versioning = stack.use(await openVersioning({ meta, storage, clock, log }, wait));
+    epochs.onRaise(() => versioning.forgetAll());
     const pipelines = stack.use(
       await openPipelines({ meta, storage, versioning, clock, log }, wait),
     );
@@ -145,11 +153,21 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
         wait,
       ),
     );
+    const thread = {
+      ...{ meta, storage, clock },
+      setup: { url: config.store, ...(secrets.s3 ? { s3: secrets.s3 } : {}) },
+    };
+    const collector = new GarbageCollector({ ...thread, log, name });
     const run = requestRunner({ versioning, pipelines });
     const transactions = new Transactions({ meta, versioning, clock, log, run });
     const parts = partChecks({ meta, storage, queue, config });
     const fileDeps = { storage, versioning, localSources: config.localSources };
-    const put: UploadsDeps['put'] = (items, options) => putFiles(fileDeps, items, options);
+    // An upload may outlive the calls that feed it.
+    const put: UploadsDeps['put'] = async (items, options) => {
+      using hold = epochs.hold('writes');
+      const signal = AbortSignal.any([options.signal, hold.signal]);
+      await putFiles(fileDeps, items, { ...options, signal });
+    };
     const uploads = stack.use(new Uploads({ put, clock }));
     const files = pfsFileHandlers({ ...fileDeps, uploads });
     const admin = new Admin({
@@ -162,14 +180,20 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
       await openGrpcServer(
         [
           service<PfsServer>(PfsService, {
-            ...joiningPfs(pfsHandlers({ versioning }), transactions),
+            ...joiningPfs(
+              pfsHandlers({ versioning, checkStored: (o, inner) => checkStored(thread, o, inner) }),
+              transactions,
+            ),
             ...files,
           }),
           service(TuskFilesService, tuskFilesHandlers({ ...fileDeps, uploads })),
           service(ObjectAPIService, objectHandlers(new StoredObjects({ meta, storage }))),
           service(
             PpsService,
-            joiningPps(ppsHandlers({ pipelines, scheduling, secrets: secretStore }), transactions),
+            joiningPps(
+              ppsHandlers({ pipelines, scheduling, collector, secrets: secretStore }),
+              transactions,
+            ),
           ),
           service(
             ClusterService,
@@ -182,6 +206,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
             }),
           ),
           service(JobsService, tuskJobsHandlers({ pipelines, scheduling })),
+          service(StorageService, storageHandlers({ collector, clock })),
           service(VersionService, versionHandlers),
           service(HealthService, healthHandlers),
           service(EnterpriseService, enterpriseHandlers),
@@ -191,7 +216,7 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           service(DebugService, {}),
           service(BackupService, backupHandlers(admin)),
         ],
-        { listen: config.listen, log, clock },
+        { listen: config.listen, log, clock, epochs },
       ),
     );
     const webhook = webhookApi({
@@ -218,16 +243,14 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
   }
 }
 
-/** The id of this installation and the current garbage-collection epoch; made on first start. */
-async function identity(meta: Meta, wait: Wait): Promise<{ clusterId: string; epoch: number }> {
+/** The id of this installation; made on first start. */
+async function identity(meta: Meta, wait: Wait): Promise<string> {
   return meta.transact(
     async (t) => {
       const known = await t.getJson<{ id: string }>('cluster');
       const clusterId = known?.id ?? newUuid();
       if (!known) t.putJson('cluster', { id: clusterId });
-      const gc = await t.getJson<{ epoch: number }>('gc/epoch');
-      if (!gc) t.putJson('gc/epoch', { epoch: 1 });
-      return { clusterId, epoch: gc?.epoch ?? 1 };
+      return clusterId;
     },
     { ...wait, label: 'identity' },
   );

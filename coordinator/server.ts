@@ -15,6 +15,7 @@ import type { Clock } from '../core/clock.js';
 import { AppError, messageOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { assertWindows, createWideServer } from '../proto/server.js';
+import type { EpochSource } from '../storage/index.js';
 import { registerService, type Handlers } from './rpc/handler.js';
 
 export interface ServiceEntry {
@@ -37,11 +38,12 @@ const DRAIN_MS = 3_000;
 /** Binds `listen` (host:port, 0 = any) and serves. Throws UNAVAILABLE when the port is taken. */
 export async function openGrpcServer(
   services: readonly ServiceEntry[],
-  deps: { listen: string; log: Log; clock: Clock },
+  deps: { listen: string; log: Log; clock: Clock; epochs?: EpochSource },
 ): Promise<GrpcServer> {
   const stopping = new AbortController();
   const server = createWideServer();
-  const rpcDeps = { log: deps.log, clock: deps.clock, stopped: stopping.signal };
+  const { log, clock, epochs } = deps;
+  const rpcDeps = { log, clock, stopped: stopping.signal, ...(epochs ? { epochs } : {}) };
   for (const entry of services) registerService(server, entry.definition, entry.handlers, rpcDeps);
   refuseV2(server);
   const health = new HealthImplementation({ '': 'SERVING' });

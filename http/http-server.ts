@@ -12,6 +12,7 @@ import type { Clock } from '../core/clock.js';
 import { AppError, cancelled, codeOf, messageOf } from '../core/errors.js';
 import { newUuid } from '../core/ids.js';
 import type { Log } from '../core/log.js';
+import type { EpochSource } from '../storage/index.js';
 
 export interface Exchange {
   readonly request: IncomingMessage;
@@ -32,6 +33,8 @@ export interface HttpServerOptions {
   readonly giveWay: boolean;
   readonly log: Log;
   readonly clock: Clock;
+  /** What exchanges write and refer to is held while they run. */
+  readonly epochs?: EpochSource;
   readonly handle: (exchange: Exchange) => Promise<void>;
   /** Writes the answer for an error; nothing has been sent yet. */
   readonly fail: (exchange: Exchange, error: unknown) => void;
@@ -80,6 +83,11 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
   return { port, [Symbol.asyncDispose]: () => (closing ??= close()) };
 }
 
+/** Copies, and what is put together of parts, refer to bytes that others stored. */
+function refers({ method, url = '', headers }: IncomingMessage): boolean {
+  return 'x-amz-copy-source' in headers || (method === 'POST' && /[?&]uploadId=/.test(url));
+}
+
 async function serve(
   raw: Pick<Exchange, 'request' | 'response' | 'expectsContinue'>,
   options: HttpServerOptions,
@@ -99,7 +107,8 @@ async function serve(
   // Errors of the connection come with its close; without a listener they would end the process.
   request.on('error', () => undefined);
   response.on('error', () => undefined);
-  const signal = AbortSignal.any([gone.signal, stopped]);
+  const hold = options.epochs?.hold(refers(request) ? 'refs' : 'writes');
+  const signal = AbortSignal.any([gone.signal, stopped, ...(hold ? [hold.signal] : [])]);
   const exchange: Exchange = { ...raw, requestId, log, signal };
   // Until its body is asked for, the connection is of no use after the answer.
   if (raw.expectsContinue) response.setHeader('connection', 'close');
@@ -118,6 +127,8 @@ async function serve(
       return;
     }
     options.fail(exchange, error);
+  } finally {
+    hold?.[Symbol.dispose]();
   }
   if (!exchange.expectsContinue) discardRest(request);
 }

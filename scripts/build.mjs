@@ -17,6 +17,7 @@ const servers = {
   'heartbeat-thread': 'worker/heartbeat-thread.ts',
   'tree-thread': 'storage/tree-thread.ts',
   'plan-thread': 'coordinator/scheduling/plan-thread.ts',
+  'gc-thread': 'coordinator/gc/gc-thread.ts',
   'lease-thread': 'coordinator/meta/lease-thread.ts',
 };
 const present = Object.fromEntries(

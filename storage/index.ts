@@ -4,8 +4,6 @@
  * `Storage` owns the store connection and a bounded cache of small objects. It makes nothing
  * visible: callers store first and then move a pointer in the metadata.
  */
-import { promisify } from 'node:util';
-import { constants, deflateRaw, inflateRaw } from 'node:zlib';
 import type { Clock } from '../core/clock.js';
 import { corruptData, invalidInput } from '../core/errors.js';
 import type { Log } from '../core/log.js';
@@ -16,7 +14,9 @@ import { getExisting, readContent, readMany } from './content-reader.js';
 import { AheadBudget } from './ordered-ahead.js';
 import type { ManyItem, ManyResult, ReadFrom, ReadOptions } from './content-reader.js';
 import { ContentWriter, UploadBudget, type WriterOptions } from './content-writer.js';
+import { deflate, inflate } from './deflated.js';
 import { DirStore } from './dir-store.js';
+import { FixedEpoch, type EpochSource } from './epochs.js';
 import { ObjectCache } from './object-cache.js';
 import type { ObjectStore } from './object-store.js';
 import { keyOf, refFromText, refToText } from './refs.js';
@@ -52,6 +52,14 @@ export type {
 } from './tree-types.js';
 export { isSharedEntry } from './apply-file.js';
 export { Trees } from './trees.js';
+export {
+  FixedEpoch,
+  held,
+  ToldEpoch,
+  type EpochSource,
+  type Hold,
+  type HoldKind,
+} from './epochs.js';
 export type * from './types.js';
 
 export interface StorageOptions {
@@ -61,8 +69,8 @@ export interface StorageOptions {
    */
   readonly url: string;
   readonly s3?: { readonly accessKeyId: string; readonly secretAccessKey: string };
-  /** Garbage-collection epoch that new objects carry. */
-  readonly epoch: number;
+  /** Garbage-collection epoch that new objects carry, or who tells it. */
+  readonly epoch: number | EpochSource;
   /** Memory for verified pages, runs and blobs. */
   readonly cacheBytes?: number;
   /** Make large trees in a thread of their own. */
@@ -74,8 +82,6 @@ export interface StorageOptions {
 /** Bytes on their way to the store, all put streams together. */
 const UPLOAD_BYTES = 192 * 1024 * 1024;
 const CACHE_BYTES = 64 * 1024 * 1024;
-const deflate = promisify(deflateRaw);
-const inflate = promisify(inflateRaw);
 
 /** What all reads of file bytes together hold ahead of who reads them. */
 const READ_AHEAD_BYTES = 96 * 1024 * 1024;
@@ -110,7 +116,8 @@ export async function openObjects(
 }
 
 export class Storage implements AsyncDisposable {
-  readonly epoch: number;
+  /** Who tells the epoch of new objects, and keeps old ones for as long as somebody needs them. */
+  readonly epochs: EpochSource;
   readonly log: Log;
   readonly clock: Clock;
   readonly #cache: ObjectCache;
@@ -128,7 +135,8 @@ export class Storage implements AsyncDisposable {
       readonly url?: string;
     },
   ) {
-    this.epoch = options.epoch;
+    const { epoch } = options;
+    this.epochs = typeof epoch === 'number' ? new FixedEpoch(epoch) : epoch;
     this.log = options.log;
     this.clock = options.clock;
     this.#cache = new ObjectCache(options.cacheBytes ?? CACHE_BYTES);
@@ -141,10 +149,16 @@ export class Storage implements AsyncDisposable {
     this.#from = { objects, sources: this.sources, ahead: new AheadBudget(READ_AHEAD_BYTES) };
   }
 
+  /** Garbage-collection epoch that an object written now carries. */
+  get epoch(): number {
+    return this.epochs.current();
+  }
+
   /** From now on large trees are made in a thread; closed with the storage. */
   startTreeThread(options: StorageOptions): void {
-    const { url, s3, epoch, cacheBytes, log } = options;
-    this.#pool = openTreePool({ url, s3, epoch, cacheBytes }, log);
+    const { url, s3, cacheBytes, log } = options;
+    const epoch = (): number => this.epoch;
+    this.#pool = openTreePool({ url, s3, cacheBytes }, log, epoch);
     if (this.#pool) this.trees.usePool(this.#pool);
   }
 
@@ -185,7 +199,7 @@ export class Storage implements AsyncDisposable {
   /** Stores a value as deflated JSON; the answer is the text of its reference. */
   async putJson(value: unknown, wait: Wait & { readonly epoch?: number }): Promise<string> {
     const text = Buffer.from(JSON.stringify(value));
-    const bytes = await deflate(text, { level: constants.Z_BEST_SPEED });
+    const bytes = await deflate(text);
     return refToText(await this.putObject('blob', bytes, wait));
   }
 

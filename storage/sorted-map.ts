@@ -28,7 +28,8 @@ export interface MapChange {
 
 type Stream<T> = Iterable<T> | AsyncIterable<T>;
 
-const codec: PageCodec<Buffer> = {
+/** Pages of plain maps. */
+export const plainCodec: PageCodec<Buffer> = {
   flavor: 2,
   weight: (key, value) => ITEM_WEIGHT + key.length + value.length,
   a: () => 0,
@@ -71,14 +72,14 @@ export class SortedMap {
     entries: Stream<MapEntry>,
     wait: Wait,
   ): Promise<SortedMap> {
-    const store = new PageStore(storage, codec);
+    const store = new PageStore(storage, plainCodec);
     return edit(store, undefined, entries, wait).then((root) => new SortedMap(root, store));
   }
 
   /** The map with this root. Reads nothing yet. */
   static open(storage: TreeStorage, root: ObjectRef | string): SortedMap {
     const ref = typeof root === 'string' ? refFromText(root) : root;
-    return new SortedMap(ref, new PageStore(storage, codec));
+    return new SortedMap(ref, new PageStore(storage, plainCodec));
   }
 
   /** Reference of the root as text; equal for equal content. */

@@ -37,7 +37,7 @@ afterAll(async () => {
 });
 
 const open = (): TreePool =>
-  new TreePool(join(base, 'tree-thread.cjs'), { url, epoch: 1 }, silentLog);
+  new TreePool(join(base, 'tree-thread.cjs'), { url }, silentLog, () => 1);
 
 async function appends(count: number, path: (n: number) => string): Promise<RunOp[]> {
   const writer = storage.newWriter({ signal });

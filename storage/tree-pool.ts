@@ -29,7 +29,7 @@ const INLINE_BYTES_MAX = 1024 * 1024;
 const INLINE_RUNS_MAX = 64;
 
 /** What the thread is told when it starts. */
-export type ThreadSetup = Pick<StorageOptions, 'url' | 's3' | 'epoch' | 'cacheBytes'>;
+export type ThreadSetup = Pick<StorageOptions, 'url' | 's3' | 'cacheBytes'>;
 
 export interface ThreadRun {
   readonly run: string;
@@ -41,6 +41,8 @@ export type ThreadRequest =
   | {
       readonly kind: 'apply';
       readonly id: number;
+      /** Epoch of what is written. */
+      readonly epoch: number;
       readonly base: Uint8Array | undefined;
       readonly runs: readonly ThreadRun[];
       readonly options: Omit<ApplyOptions, 'signal'>;
@@ -63,9 +65,13 @@ interface Waiting {
 }
 
 /** A pool, or undefined where the thread's program is missing (then applies run in place). */
-export function openTreePool(setup: ThreadSetup, log: Log): TreePool | undefined {
+export function openTreePool(
+  setup: ThreadSetup,
+  log: Log,
+  epoch: () => number,
+): TreePool | undefined {
   const program = entryPath('tree-thread');
-  if (existsSync(program)) return new TreePool(program, setup, log);
+  if (existsSync(program)) return new TreePool(program, setup, log, epoch);
   log.warn({ program }, 'tree thread is not built; trees are made in place');
   return undefined;
 }
@@ -80,6 +86,8 @@ export class TreePool implements AsyncDisposable {
     readonly program: string,
     readonly setup: ThreadSetup,
     readonly log: Log,
+    /** The epoch of objects written now. */
+    readonly epoch: () => number,
   ) {}
 
   /** True when the work is worth a thread (functions can not travel to one). */
@@ -111,6 +119,7 @@ export class TreePool implements AsyncDisposable {
         this.#send(worker, {
           kind: 'apply',
           id,
+          epoch: this.epoch(),
           base: base && encodeNode(base),
           runs: runs.map(toThreadRun),
           options: { ordinal, mode, ...(fresh === undefined ? {} : { fresh }) },

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../core/clock.js';
 import { AppError, codeOf, invariant, messageOf } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
-import { openStorage, type Storage } from './index.js';
+import { openStorage, ToldEpoch, type Storage } from './index.js';
 import { decodeNode, encodeNode } from './node-format.js';
 import { runFromText } from './run.js';
 import type { ThreadReply, ThreadRequest, ThreadSetup } from './tree-pool.js';
@@ -15,6 +15,7 @@ const port = parentPort;
 invariant(port, 'this program runs as a thread only');
 const setup = workerData as ThreadSetup;
 const running = new Map<number, AbortController>();
+const epochs = new ToldEpoch(0);
 let storage: Promise<Storage> | undefined;
 
 port.on('message', (request: ThreadRequest) => {
@@ -38,7 +39,8 @@ async function serve(request: ApplyRequest): Promise<void> {
 }
 
 async function apply(request: ApplyRequest, signal: AbortSignal): Promise<DirNode> {
-  storage ??= openStorage({ ...setup, log: silentLog, clock: systemClock });
+  epochs.tell(request.epoch);
+  storage ??= openStorage({ ...setup, epoch: epochs, log: silentLog, clock: systemClock });
   // A store that could not be opened may be there the next time.
   storage.catch(() => (storage = undefined));
   const { trees } = await storage;

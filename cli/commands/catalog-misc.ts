@@ -1,6 +1,6 @@
 /** Commands over the cluster, transactions and the configuration file. */
 import { flag, type Command } from '../grammar/command.js';
-import { FULL, RAW } from './common-flags.js';
+import { FULL, RAW, RAW_OUTPUT } from './common-flags.js';
 
 const none = { args: '', min: 0, max: 0 } as const;
 
@@ -34,15 +34,27 @@ const clusterCommands: readonly Command[] = [
     words: 'fsck',
     ...none,
     summary: 'check that everything stored is whole',
-    flags: [flag.bool('fix|f', 'repair what can be repaired')],
+    details:
+      'Checks what commits, branches and repos say about each other, and that every stored object ' +
+      'that something needs is there. Names the files that can not be read.',
+    examples: [['also read and hash every stored byte', 'fsck --data']],
+    flags: [
+      flag.bool('fix|f', 'repair what can be repaired'),
+      flag.bool('data', 'read every stored object and compare it with its hash'),
+      flag.bool('no-objects', 'look at the metadata alone'),
+    ],
     load: async () => (await import('./cluster.js')).fsck,
   },
   {
     words: 'garbage-collect',
     ...none,
     summary: 'free the space of data nothing refers to',
-    flags: [flag.text('memory|m', 'accepted for old scripts', { initial: '0', hidden: true })],
-    load: async () => (await import('./cluster.js')).garbageCollect,
+    flags: [
+      flag.bool('dry-run', 'only tell what would be freed'),
+      ...RAW_OUTPUT,
+      flag.text('memory|m', 'accepted for old scripts', { initial: '0', hidden: true }),
+    ],
+    load: async () => (await import('./garbage-collect.js')).garbageCollect,
   },
   {
     words: 'extract',

@@ -2,7 +2,7 @@
 import { Empty } from '../../proto/generated/google/protobuf/empty.js';
 import { APIClient as AdminClient } from '../../proto/generated/admin.js';
 import { FsckRequest, ListRepoRequest } from '../../proto/generated/pfs.js';
-import { GarbageCollectRequest, ListPipelineRequest } from '../../proto/generated/pps.js';
+import { ListPipelineRequest } from '../../proto/generated/pps.js';
 import { APIClient as TransactionClient } from '../../proto/generated/transaction.js';
 import { readConfig, writeConfig } from '../client/config-file.js';
 import type { Call } from '../grammar/command.js';
@@ -49,7 +49,11 @@ function forgetTransaction(env: Call['session']['env']): void {
 
 export async function fsck({ session, flags }: Call): Promise<void> {
   const client = await session.client();
-  const request = FsckRequest.fromPartial({ fix: flags.bool('fix') });
+  const request = FsckRequest.fromPartial({
+    fix: flags.bool('fix'),
+    data: flags.bool('data'),
+    noObjects: flags.bool('no-objects'),
+  });
   let errors = 0;
   for await (const { error, fix } of client.stream(client.pfs.fsck, request)) {
     if (error !== '') {
@@ -58,11 +62,6 @@ export async function fsck({ session, flags }: Call): Promise<void> {
     } else session.out(`Fix applied: ${fix}\n`);
   }
   if (errors === 0) session.out('No errors found.\n');
-}
-
-export async function garbageCollect({ session }: Call): Promise<void> {
-  const { client, pps } = await ppsOf(session);
-  await client.unary(pps.garbageCollect, GarbageCollectRequest.fromPartial({}));
 }
 
 export async function portForward({ session }: Call): Promise<void> {

@@ -63,7 +63,7 @@ export async function* extract(
 ): AsyncGenerator<ExtractPart> {
   await using lease = await deps.meta.lease(LEASE_MS, wait);
   const signal = AbortSignal.any([wait.signal, lease.lost]);
-  const revision = await hold(deps, lease, { signal });
+  const revision = await holdObjects(deps, { lease, what: 'extract' }, { signal });
   await using spool = await RecordSpool.open(deps.dir);
   const facts = await readMetadata(deps, spool, options, { signal, revision });
   const encoder = new ArchiveEncoder();
@@ -102,12 +102,16 @@ export async function* extract(
 }
 
 /** From here on nothing is swept (X2); the revision to read at. */
-async function hold(deps: AdminDeps, lease: Lease, wait: Wait): Promise<number> {
+export async function holdObjects(
+  deps: Pick<AdminDeps, 'meta' | 'clock'>,
+  { lease, what }: { readonly lease: Lease; readonly what: string },
+  wait: Wait,
+): Promise<number> {
   const key = `${HOLDS}${newUuid()}`;
-  const value = { what: 'extract', since: deps.clock.wallMs() };
+  const value = { what, since: deps.clock.wallMs() };
   await deps.meta.transact(async (t) => t.putJson(key, value, { lease: lease.id }), {
     ...wait,
-    label: 'hold objects for an extract',
+    label: `hold objects for an ${what}`,
   });
   return (await deps.meta.range(key, wait)).revision;
 }

@@ -27,6 +27,7 @@ import {
   type Frame,
 } from './archive-format.js';
 import type { AdminDeps, ArchiveProgress } from './extract.js';
+import { RUN_KEY } from '../gc/model.js';
 import { SPEC_REPO } from '../versioning/model.js';
 import { RESTORE_KEY, type RestoreMark } from '../versioning/restore-mark.js';
 import { isOrdered, isOwn, occupies } from './keys.js';
@@ -92,6 +93,7 @@ async function mark(
         started: deps.clock.wallMs(),
       };
       t.putJson(RESTORE_KEY, value);
+      await checkNotCollecting(t);
       if (before) return true;
       await checkEmpty(t);
       return true;
@@ -116,6 +118,12 @@ async function checkEmpty(t: MetaTxn): Promise<void> {
       );
     }
   }
+}
+
+/** A collection would take away what the restore has stored so far. */
+async function checkNotCollecting(t: MetaTxn): Promise<void> {
+  if (!(await t.get(RUN_KEY))) return;
+  throw stateConflict('a garbage collection is running: restore when it has ended');
 }
 
 function another(): Error {

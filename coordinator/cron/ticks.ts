@@ -5,7 +5,7 @@
 import { parseCron } from '../../core/cron.js';
 import { stateConflict } from '../../core/errors.js';
 import type { CronInput } from '../../proto/generated/pps.js';
-import { EMPTY_CONTENT, type Storage } from '../../storage/index.js';
+import { EMPTY_CONTENT, held, type Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { MetaTxn } from '../meta/index.js';
 import { OpLog } from '../versioning/files/op-log.js';
@@ -86,6 +86,15 @@ export interface TickOptions extends Wait {
  * somebody has an open commit on the branch.
  */
 export async function makeTick(
+  deps: TickDeps,
+  cron: CronInput,
+  ms: number,
+  options: TickOptions,
+): Promise<CommitRecord> {
+  return held(deps.storage.epochs, 'writes', () => writeTick(deps, cron, ms, options));
+}
+
+async function writeTick(
   deps: TickDeps,
   cron: CronInput,
   ms: number,

@@ -31,6 +31,7 @@ export async function openGateways(
 ): Promise<Gateways> {
   const stack = new ResourceStack();
   const { clock, log } = deps;
+  const { epochs } = deps.storage;
   const open = async (
     name: string,
     setting: 's3Listen' | 'httpListen' | 'webhookListen',
@@ -39,7 +40,7 @@ export async function openGateways(
     const listen = config[setting];
     if (listen === undefined) return undefined;
     const giveWay = config.giveWay.includes(setting);
-    const server = await openHttpServer({ name, listen, giveWay, log, clock, ...api });
+    const server = await openHttpServer({ name, listen, giveWay, log, clock, epochs, ...api });
     log.info({ port: server.port }, `${name} serves`);
     return stack.use(server).port;
   };

@@ -4,7 +4,7 @@
  */
 import { codeOf } from '../../core/errors.js';
 import type { GitInput } from '../../proto/generated/pps.js';
-import type { Storage } from '../../storage/index.js';
+import { held, type Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { MetaTxn } from '../meta/index.js';
 import { OpLog } from '../versioning/files/op-log.js';
@@ -59,12 +59,25 @@ async function afterIn(
   }
 }
 
+interface PushOptions extends Wait {
+  readonly guardIn?: (t: MetaTxn) => void;
+}
+
 /** Stores a push; undefined when the newest one brought the same commit already. */
 export async function storePush(
   deps: PushDeps,
   git: GitInput,
   payload: Push,
-  options: Wait & { readonly guardIn?: (t: MetaTxn) => void },
+  options: PushOptions,
+): Promise<CommitRecord | undefined> {
+  return held(deps.storage.epochs, 'writes', () => writePush(deps, git, payload, options));
+}
+
+async function writePush(
+  deps: PushDeps,
+  git: GitInput,
+  payload: Push,
+  options: PushOptions,
 ): Promise<CommitRecord | undefined> {
   const wait = { signal: options.signal };
   const writer = deps.storage.newWriter(wait);

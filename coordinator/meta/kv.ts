@@ -66,8 +66,10 @@ export class KeySpace {
     this.#cut = Buffer.byteLength(prefix);
   }
 
+  /** The empty key stands before all others: with it a range begins at the first one. */
   encode(key: string): Buffer {
-    return Buffer.from(this.prefix + key);
+    const text = this.prefix + key;
+    return text === '' ? Buffer.from([0]) : Buffer.from(text);
   }
 
   /** The end of a range: `'\0'` means the end of the key space. */

@@ -12,7 +12,8 @@ import type { Compare, KV, Op, RangeResult, TxnResult } from './kv.js';
 import { openLease, type Lease } from './lease.js';
 import type { MetaTxn } from './meta-txn.js';
 import { Reader, type RangeOptions } from './reader.js';
-import { Transactor, type TransactOptions } from './transact.js';
+import { followChanges, type ChangeBatch } from './changes.js';
+import { Transactor, type ProcessFence, type TransactOptions } from './transact.js';
 
 interface Wait {
   readonly signal: AbortSignal;
@@ -129,6 +130,19 @@ export class Meta implements AsyncDisposable {
    */
   async rehearse<T>(work: (t: MetaTxn) => Promise<T>, wait: Wait): Promise<T> {
     return this.#transactor.rehearse(work, wait);
+  }
+
+  /** From now on every transaction depends on the fence, but for those that say otherwise. */
+  fenceWith(fence: ProcessFence): void {
+    this.#transactor.fence = fence;
+  }
+
+  /**
+   * Every value put under the prefix at `from` or a later revision, in order, until the caller
+   * stops. Throws UNAVAILABLE when the watch breaks: go on at the next revision then.
+   */
+  changes(prefix: string, o: Wait & { readonly from: number }): AsyncGenerator<ChangeBatch> {
+    return followChanges(this.#client, prefix, o);
   }
 
   /** A lease that is kept alive; `ttlMs` is rounded up to seconds. */

@@ -11,13 +11,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/clock.js';
-import { AppError, contention, stateConflict } from '../../core/errors.js';
+import { AppError, contention, stateConflict, unavailable } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import { backoffMs } from '../../core/retry.js';
 import { abortable } from '../../core/signals.js';
 import type { EtcdClient } from './etcd-client.js';
 import { outcomeUnknown } from './etcd-errors.js';
-import type { KV, TxnResult } from './kv.js';
+import type { Compare, KV, TxnResult } from './kv.js';
 import { LabelLocks } from './label-locks.js';
 import { MetaTxn } from './meta-txn.js';
 import { Slots, type Slot } from './slots.js';
@@ -32,6 +32,19 @@ export interface TransactOptions extends Wait {
   readonly label: string;
   /** false: a conflict is thrown as CONTENTION instead of running the work again. */
   readonly retry?: boolean;
+  /** Does without the fence of the process: only for what the fence itself is made of. */
+  readonly unfenced?: boolean;
+}
+
+/**
+ * What every transaction of the process depends on besides what it read. While it does not hold,
+ * nothing of this process takes effect.
+ */
+export interface ProcessFence {
+  /** The condition that holds now. Waits until there is one; throws when there will be none. */
+  compare(wait: Wait): Promise<Compare & { readonly key: string; readonly createRevision: number }>;
+  /** A transaction found that the condition of that revision does not hold. */
+  broken(createRevision: number): void;
 }
 
 export interface TransactDeps {
@@ -59,6 +72,8 @@ export class Transactor {
   readonly #deps: TransactDeps;
   readonly #locks = new LabelLocks();
   readonly #slots: Slots;
+  /** T4  Set once: from then on every transaction is fenced by it. */
+  fence: ProcessFence | undefined;
 
   constructor(deps: TransactDeps) {
     this.#deps = deps;
@@ -132,24 +147,27 @@ export class Transactor {
   }
 
   async #commit(t: MetaTxn, o: TransactOptions): Promise<Outcome> {
+    const fence = o.unfenced ? undefined : await this.fence?.compare(o);
     const mark = randomUUID();
     const slot = this.#slots.take();
     // The caller can stop waiting, but the commit goes on to a clear end (bounded by the call's
     // deadline and the budget), so that its slot is settled.
-    const running = this.#attempt(t, slot, mark);
+    const running = this.#attempt(t, slot, mark, fence);
+    running.catch(() => undefined); // Nobody listens once the caller has stopped waiting.
     return abortable(running, o.signal);
   }
 
-  async #attempt(t: MetaTxn, slot: Slot, mark: string): Promise<Outcome> {
+  async #attempt(t: MetaTxn, slot: Slot, mark: string, fence?: FenceCompare): Promise<Outcome> {
     const seedKeys = t.comparedKeys().slice(0, SEED_MAX);
+    const asked = fence ? [...seedKeys, fence.key] : seedKeys;
     let result: TxnResult;
     try {
       const claim = await this.#slots.claim(slot, mark, { signal: NEVER });
       result = await this.#deps.client.txn(
         {
-          compare: [claim.compare, ...t.compares()],
+          compare: [claim.compare, ...(fence ? [fence] : []), ...t.compares()],
           success: [claim.op, ...t.ops()],
-          failure: [slot.key, ...seedKeys].map((key) => ({ get: key })),
+          failure: [slot.key, ...asked].map((key) => ({ get: key })),
         },
         { signal: NEVER },
       );
@@ -162,6 +180,13 @@ export class Transactor {
     }
     const now = result.responses[0]?.[0]?.modRevision ?? 0;
     if (now === slot.modRevision) this.#slots.give(slot, slot.modRevision);
+    if (fence) {
+      const held = result.responses[asked.length]?.[0]?.createRevision;
+      if (held !== fence.createRevision) {
+        this.fence?.broken(fence.createRevision);
+        return { kind: 'again', error: unavailable('this coordinator lost its place in etcd') };
+      }
+    }
     const values = new Map<string, KV | undefined>();
     seedKeys.forEach((key, i) => values.set(key, result.responses[i + 1]?.[0]));
     return { kind: 'conflict', seed: { revision: result.revision, values } };
@@ -208,6 +233,8 @@ export class Transactor {
     }
   }
 }
+
+type FenceCompare = Awaited<ReturnType<ProcessFence['compare']>>;
 
 const COMPACTED = Symbol('compacted');
 

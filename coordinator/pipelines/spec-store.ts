@@ -22,7 +22,10 @@ export interface SpecStoreDeps {
 export class SpecStore {
   /** Spec commit id → spec; oldest first. */
   readonly #loaded = new Map<string, PipelineInfo>();
-  /** Digest of a spec's bytes → its tree, so that a repeated transaction stores nothing twice. */
+  /**
+   * Digest of a spec's bytes → its tree, so that a repeated transaction stores nothing twice. Only
+   * within one garbage-collection epoch: later on the tree may be gone.
+   */
   readonly #written = new Map<string, DirNode>();
 
   constructor(readonly deps: SpecStoreDeps) {}
@@ -36,10 +39,10 @@ export class SpecStore {
           `at most ${SPEC_BYTES_MAX} are allowed; pass large values as files of an input`,
       );
     }
-    const digest = sha256Hex(bytes);
+    const { storage } = this.deps;
+    const digest = `${storage.epoch}/${sha256Hex(bytes)}`;
     const known = this.#written.get(digest);
     if (known) return known;
-    const { storage } = this.deps;
     const writer = storage.newWriter({ signal: wait.signal });
     const content = await writer.writeBytes(bytes);
     await writer.flush(wait);

@@ -21,6 +21,7 @@ import type { Clock } from '../../core/clock.js';
 import { cancelled, codeOf, unimplemented } from '../../core/errors.js';
 import { newUuid } from '../../core/ids.js';
 import type { Log } from '../../core/log.js';
+import type { EpochSource, Hold } from '../../storage/index.js';
 import { toStatus } from '../../proto/status.js';
 import { discardRest, receiveStream, sendStream } from '../../proto/streams.js';
 
@@ -67,6 +68,33 @@ export interface RpcDeps {
   readonly clock: Clock;
   /** Aborts when the server stops. */
   readonly stopped: AbortSignal;
+  /** What calls write and refer to is held while they run; absent: there is no collector. */
+  readonly epochs?: EpochSource;
+}
+
+/**
+ * Calls that may go on for days and write nothing: they keep no old objects. Other streams keep what
+ * they write, calls with one request and one answer also what they read and may refer to.
+ */
+const FOLLOWERS = new Set([
+  '/pfs.API/InspectCommit',
+  '/pfs.API/FlushCommit',
+  '/pfs.API/SubscribeCommit',
+  '/pps.API/InspectJob',
+  '/pps.API/FlushJob',
+  '/pps.API/GetLogs',
+  '/pps.API/GarbageCollect',
+  '/tusk.Cluster/Join',
+  '/tusk.Cluster/Status',
+  '/tusk.Storage/Collect',
+  '/debug.Debug/Profile',
+  '/debug.Debug/Binary',
+  '/debug.Debug/Dump',
+]);
+
+function holdOf(method: MethodDefinition<unknown, unknown>, { epochs }: RpcDeps): Hold | undefined {
+  if (!epochs || FOLLOWERS.has(method.path)) return undefined;
+  return epochs.hold(method.requestStream || method.responseStream ? 'writes' : 'refs');
 }
 
 type AnyHandler = (input: never, ctx: RpcContext) => unknown;
@@ -123,7 +151,8 @@ async function serve(
   const log = deps.log.child({ request: requestId, rpc: method.path });
   const gone = new AbortController();
   call.on('cancelled', () => gone.abort(cancelled('cancelled by the client')));
-  const signal = AbortSignal.any([gone.signal, deps.stopped]);
+  const hold = holdOf(method, deps);
+  const signal = AbortSignal.any([gone.signal, deps.stopped, ...(hold ? [hold.signal] : [])]);
   const { metadata } = call;
   const ctx: RpcContext = { signal, log, requestId, metadata, peer: call.getPeer() };
   const startMs = deps.clock.monotonicMs();
@@ -143,6 +172,8 @@ async function serve(
     const status = toStatus(error, requestId);
     if (callback) callback(status, null);
     else call.emit('error', status);
+  } finally {
+    hold?.[Symbol.dispose]();
   }
 }
 

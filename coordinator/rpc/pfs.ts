@@ -1,14 +1,16 @@
 /** The rpcs of pfs.API about repos, branches and commits: requests in, use cases, replies out. */
 import { invalidInput } from '../../core/errors.js';
 import { isId } from '../../core/ids.js';
+import type { Wait } from '../../storage/types.js';
 import type {
   APIServer,
   CommitInfo,
   DeleteRepoRequest,
+  FsckRequest,
   FsckResponse,
   ListCommitRequest,
 } from '../../proto/generated/pfs.js';
-import type { CommitRecord, Finding, Versioning } from '../versioning/index.js';
+import type { CommitRecord, Versioning } from '../versioning/index.js';
 import type { Handlers, RpcContext } from './handler.js';
 import {
   branchName,
@@ -33,6 +35,8 @@ import {
 
 export interface PfsDeps {
   readonly versioning: Versioning;
+  /** What is wrong with stored objects; absent: fsck looks at the metadata alone. */
+  readonly checkStored?: (options: { readonly data: boolean }, wait: Wait) => AsyncIterable<string>;
 }
 
 /** Commits whose surroundings are read side by side while a list streams. */
@@ -43,12 +47,20 @@ export function pfsHandlers(deps: PfsDeps): Handlers<APIServer> {
     ...repoHandlers(deps),
     ...branchHandlers(deps),
     ...commitHandlers(deps),
-    fsck: ({ fix }, ctx) => findings(deps.versioning.fsck({ fix }, ctx)),
+    fsck: (request, ctx) => findings(deps, request, ctx),
   };
 }
 
-async function* findings(found: AsyncIterable<Finding>): AsyncGenerator<FsckResponse> {
-  for await (const finding of found) yield { error: '', fix: '', ...finding };
+async function* findings(
+  { versioning, checkStored }: PfsDeps,
+  { fix, data, noObjects }: FsckRequest,
+  wait: Wait,
+): AsyncGenerator<FsckResponse> {
+  for await (const finding of versioning.fsck({ fix }, wait)) {
+    yield { error: '', fix: '', ...finding };
+  }
+  if (!checkStored || (noObjects && !data)) return;
+  for await (const error of checkStored({ data }, wait)) yield { error, fix: '' };
 }
 
 function repoHandlers({ versioning }: PfsDeps): Handlers<APIServer> {

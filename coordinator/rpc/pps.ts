@@ -9,6 +9,7 @@ import {
   type Pipeline,
   type PipelineInfo,
 } from '../../proto/generated/pps.js';
+import type { GarbageCollector } from '../gc/collector.js';
 import type { Pipelines } from '../pipelines/index.js';
 import { needsOf, type Needs } from '../pipelines/index.js';
 import { hostCount, slotsWanted, whyNowhere } from '../scheduling/index.js';
@@ -22,6 +23,7 @@ const EMPTY: Empty = {};
 export interface PpsDeps extends DatumDeps {
   readonly pipelines: Pipelines;
   readonly secrets: Secrets;
+  readonly collector: GarbageCollector;
 }
 
 export function ppsHandlers(deps: PpsDeps): Handlers<APIServer> {
@@ -30,6 +32,10 @@ export function ppsHandlers(deps: PpsDeps): Handlers<APIServer> {
     ...jobHandlers(deps),
     ...datumHandlers(deps),
     ...secretHandlers(deps.secrets),
+    garbageCollect: async (_request, { signal }) => {
+      await deps.collector.collect({ dryRun: false, signal });
+      return {};
+    },
     ...notYet(),
   };
 }
@@ -146,7 +152,6 @@ function notYet(): Handlers<APIServer> {
   const inside = 'jobs are made and moved on by Tusk itself, clients have no need to';
   return {
     createJob: not('CreateJob', inside),
-    garbageCollect: not('GarbageCollect', 'nothing is lost by waiting for a later version'),
     activateAuth: not('ActivateAuth', 'access control is switched off'),
   };
 }

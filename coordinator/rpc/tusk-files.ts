@@ -11,7 +11,7 @@ import {
 } from '../../proto/generated/tusk.js';
 import type { FilesDeps } from '../versioning/files/put-files.js';
 import type { Uploads } from '../versioning/files/uploads.js';
-import { openCommit, shown } from '../versioning/files/read-files.js';
+import { naming, openCommit, shown } from '../versioning/files/read-files.js';
 import type { Handlers } from './handler.js';
 
 const PART_BYTES_MAX = 2 * 1024 * 1024;
@@ -45,14 +45,19 @@ async function* parts(
 ): AsyncGenerator<Buffer> {
   const ref = { repo: request.repo, id: request.commit };
   const { commit, root } = await openCommit(deps, ref, wait);
-  const entries = deps.storage.trees.walk(root, canonicalPath(request.path), wait);
+  const walk = (): AsyncIterable<Entry> =>
+    deps.storage.trees.walk(root, canonicalPath(request.path), wait);
   let found = false;
-  for await (const { key, bytes, chunks } of deps.storage.readMany(items(entries), wait)) {
-    found = true;
-    const path = shown(key.path);
-    const dir = key.node.type === 'dir';
-    if (bytes) yield encode({ path, dir, value: bytes });
-    else yield* inParts(path, chunks ?? []);
+  try {
+    for await (const { key, bytes, chunks } of deps.storage.readMany(items(walk()), wait)) {
+      found = true;
+      const path = shown(key.path);
+      const dir = key.node.type === 'dir';
+      if (bytes) yield encode({ path, dir, value: bytes });
+      else yield* inParts(path, chunks ?? []);
+    }
+  } catch (error) {
+    throw await naming(commit, error, request.path, walk);
   }
   if (!found || commit.kind === 'empty') {
     throw notFound(`file ${request.path} not found in repo ${commit.repo} at commit ${commit.id}`);

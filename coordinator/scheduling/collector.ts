@@ -12,6 +12,7 @@ import type { TaskProgress } from '../../queue/index.js';
 import type { DatumResult, TaskMessage, TaskResult } from '../../queue/messages.js';
 import { unavailable } from '../../core/errors.js';
 import { addAbortListener, childController } from '../../core/signals.js';
+import { held } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import {
   NO_STATS,
@@ -136,8 +137,11 @@ export class Collector {
   /** Goes on with the whole plan when it is there. */
   async #grow(rest: (wait: Wait) => Promise<JobPlan>, wait: Wait): Promise<void> {
     const known = this.#plan.tasks.length;
-    const plan = await rest(wait);
-    await this.#replan(plan, wait);
+    const plan = await held(this.deps.storage.epochs, 'refs', async () => {
+      const whole = await rest(wait);
+      await this.#replan(whole, wait);
+      return whole;
+    });
     const added = Array.from({ length: plan.tasks.length - known }, (_, i) => known + i);
     await this.#publish(added, wait);
     this.#changed.raise();
@@ -314,14 +318,24 @@ export class Collector {
   }
 
   async #replan(plan: JobPlan, wait: Wait): Promise<void> {
-    const ref = await this.deps.storage.putJson(plan, wait);
-    await this.#patch({ plan: ref }, wait);
+    await held(this.deps.storage.epochs, 'writes', async () => {
+      const ref = await this.deps.storage.putJson(plan, wait);
+      await this.#patch({ plan: ref }, wait);
+    });
     this.#plan = plan;
     this.board.grow(plan.tasks.length, plan.partial !== undefined);
   }
 
   /** The datum of a task kills every worker that runs it. */
   async #giveUp(task: number, wait: Wait): Promise<void> {
+    // Held until the checkpoint refers to the details.
+    await held(this.deps.storage.epochs, 'writes', async () => {
+      await this.#giveUpHeld(task, wait);
+      await this.#checkpoint(wait);
+    });
+  }
+
+  async #giveUpHeld(task: number, wait: Wait): Promise<void> {
     const { job, master } = this.input;
     const [datum] = await new SegmentReader(this.deps, this.#plan).task(task, wait);
     if (!datum) return;
@@ -384,6 +398,10 @@ export class Collector {
   }
 
   async #checkpoint(wait: Wait): Promise<void> {
+    await held(this.deps.storage.epochs, 'writes', () => this.#writeCheckpoint(wait));
+  }
+
+  async #writeCheckpoint(wait: Wait): Promise<void> {
     const fold = (this.#saved?.depth ?? 0) >= CHAIN_MAX;
     const taken = this.#fresh.length;
     const previous = fold ? undefined : this.#saved?.ref;

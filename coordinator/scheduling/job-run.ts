@@ -8,17 +8,9 @@ import { ordinalOf } from '../../core/ids.js';
 import type { Log } from '../../core/log.js';
 import { abortable, addAbortListener, cancelledBy, childController } from '../../core/signals.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
-import { decodeNode, encodeNode } from '../../storage/index.js';
+import { decodeNode, encodeNode, held } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
-import {
-  patchJobIn,
-  pipelineKey,
-  setJobStateIn,
-  setPipelineStateIn,
-  type JobPatch,
-  type JobRecord,
-  type PipelineRecord,
-} from '../pipelines/model.js';
+import { patchJobIn, setJobStateIn, type JobPatch, type JobRecord } from '../pipelines/model.js';
 import { Collector } from './collector.js';
 import { fenced, type OwnerDeps } from './deps.js';
 import { enumerate, type DatumList } from './enumerate.js';
@@ -36,6 +28,7 @@ import {
   endKilled,
   endWithFailure,
   endWithSuccess,
+  failPipeline,
   pointerOf,
   type Ending,
 } from './outcome.js';
@@ -124,7 +117,13 @@ export class JobRun {
         await this.#failed(messageOf(error), wait);
       else throw await this.#delayed(error, wait);
       // After the job, which the failure of the pipeline would kill.
-      if (error instanceof Unrunnable) await this.#pipelineFailed(error.message, wait);
+      if (error instanceof Unrunnable)
+        await failPipeline(
+          this.deps,
+          this.input.fence,
+          { job: this.#job, reason: error.message },
+          wait,
+        );
     } finally {
       unhook();
       this.#planning.abort(cancelledBy('the end of the job'));
@@ -138,7 +137,9 @@ export class JobRun {
     if (failed.length > 0) {
       return this.#failed(`inputs ${failed.join(', ')} failed`, wait);
     }
-    const plan = await this.#planned(info, wait);
+    // A plan refers to inputs and to earlier jobs' manifests; later on the job's record does.
+    const { epochs } = this.deps.storage;
+    const plan = await held(epochs, 'refs', () => this.#planned(info, wait));
     this.#plan = plan;
     const collector = new Collector(this.deps, {
       job: this.#job,
@@ -150,6 +151,15 @@ export class JobRun {
     this.#collector = collector;
     this.#phase = 'collecting';
     await collector.run(wait, (inner) => this.#restOfPlan(info, plan, inner));
+    await held(epochs, 'refs', () => this.#conclude(info, collector, { ...wait, watch }));
+  }
+
+  /** From the last result to the end. */
+  async #conclude(
+    info: PipelineInfo,
+    collector: Collector,
+    { watch, ...wait }: Wait & { readonly watch: JobWatch },
+  ): Promise<void> {
     this.#phase = 'merging';
     await this.#merging(collector, wait);
     const ending = await this.#ending(collector.plan, collector, wait);
@@ -354,9 +364,11 @@ export class JobRun {
     const collector = this.#collector;
     this.master.write(`job failed: ${reason}`);
     this.log.warn({ reason }, 'job failed');
-    const ending = await this.#partial(wait);
     try {
-      await endWithFailure(this.deps, ending, { reason, ...ending.stats }, wait);
+      await held(this.deps.storage.epochs, 'refs', async () => {
+        const ending = await this.#partial(wait);
+        await endWithFailure(this.deps, ending, { reason, ...ending.stats }, wait);
+      });
     } catch (error) {
       const ended = error instanceof JobEnded ? error : await this.#movedOn(error, wait);
       if (!ended) throw error;
@@ -365,26 +377,13 @@ export class JobRun {
     if (collector) await this.deps.queue.publishCancel(this.#job.id);
   }
 
-  /** The pipeline stays in FAILURE until it is updated; unless that has happened already. */
-  async #pipelineFailed(reason: string, wait: Wait): Promise<void> {
-    const { pipeline, specCommit } = this.#job;
-    await fenced(
-      this.deps.meta,
-      this.input.fence,
-      async (t) => {
-        const now = await t.getJson<PipelineRecord>(pipelineKey(pipeline));
-        if (now?.specCommit !== specCommit || now.stopped) return;
-        await setPipelineStateIn(t, pipeline, { state: 'FAILURE', reason });
-      },
-      { ...wait, label: 'failure of the pipeline' },
-    );
-  }
-
   async #killed(ended: JobEnded, wait: Wait): Promise<void> {
     this.log.info({ why: ended.why }, 'job ended from outside');
     await this.deps.queue.publishCancel(this.#job.id);
-    const ending = await this.#partial(wait);
-    await endKilled(this.deps, ending, ended.why === 'stopped' ? '' : ended.why, wait);
+    const why = ended.why === 'stopped' ? '' : ended.why;
+    await held(this.deps.storage.epochs, 'refs', async () =>
+      endKilled(this.deps, await this.#partial(wait), why, wait),
+    );
   }
 
   /** What can be kept of a job that ends early; nothing when even that can not be read. */

@@ -148,8 +148,8 @@ async function* liveLines(deps: LogDeps, query: LogQuery, wait: Wait): AsyncGene
   const kv = await deps.meta.get(liveLogKey(query.pipeline), wait);
   if (!kv) return;
   const { segments } = JSON.parse(kv.value.toString()) as LiveLogRecord;
-  for (const { job, ref } of segments) {
-    if (query.job === undefined || query.job === job) yield* segmentLines(deps.storage, ref, wait);
+  for (const { job, log } of segments) {
+    if (query.job === undefined || query.job === job) yield* segmentLines(deps.storage, log, wait);
   }
 }
 

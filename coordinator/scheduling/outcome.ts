@@ -8,10 +8,13 @@ import type { MetaTxn } from '../meta/index.js';
 import { openStatsCommitIn } from '../pipelines/stats-commit.js';
 import {
   jobKey,
+  pipelineKey,
   setJobStateIn,
+  setPipelineStateIn,
   type JobPatch,
   type JobPointer,
   type JobRecord,
+  type PipelineRecord,
 } from '../pipelines/model.js';
 import { openKey } from '../versioning/model.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
@@ -175,4 +178,24 @@ async function remember(t: MetaTxn, ending: Ending): Promise<void> {
     ...kept.filter((entry) => entry.job !== ending.job.id && entry.ref !== ref),
   ].slice(0, MANIFESTS_KEPT);
   t.putJson(key, { salt: ending.salt, manifests } satisfies ManifestHistory);
+}
+
+/** The pipeline stays in FAILURE until it is updated; unless that has happened already. */
+export async function failPipeline(
+  deps: Pick<OwnerDeps, 'meta'>,
+  fence: Fence,
+  { job, reason }: { readonly job: JobRecord; readonly reason: string },
+  wait: Wait,
+): Promise<void> {
+  const { pipeline, specCommit } = job;
+  await fenced(
+    deps.meta,
+    fence,
+    async (t) => {
+      const now = await t.getJson<PipelineRecord>(pipelineKey(pipeline));
+      if (now?.specCommit !== specCommit || now.stopped) return;
+      await setPipelineStateIn(t, pipeline, { state: 'FAILURE', reason });
+    },
+    { ...wait, label: 'failure of the pipeline' },
+  );
 }

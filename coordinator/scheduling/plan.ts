@@ -6,7 +6,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { invariant } from '../../core/errors.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
-import type { WorkDatum } from '../../queue/messages.js';
+import type { JobSpec, WorkDatum } from '../../queue/messages.js';
 import { encodeNode } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
@@ -23,7 +23,7 @@ import { cutTasks } from './tasks.js';
 export interface PlanDeps {
   readonly storage: {
     readonly epoch: number;
-    putJson(value: unknown, wait: Wait): Promise<string>;
+    putJson(value: unknown, wait: Wait & { readonly epoch?: number }): Promise<string>;
     getJson<T>(ref: string, wait: Wait): Promise<T>;
   };
   readonly maps: ManifestMaps;
@@ -63,7 +63,8 @@ export async function makePlan(deps: PlanDeps, input: PlanInput, wait: Wait): Pr
 /**
  * The plan of a job. With very many datums a partial plan comes first, so that work begins before
  * everything is written down; the plan after it only adds segments and tasks. `before` is a partial
- * plan that is in use: its tasks stay as they are.
+ * plan that is in use: its tasks stay as they are. All of it carries one garbage-collection epoch,
+ * so that what is made twice is the same.
  */
 export async function* makePlans(
   deps: PlanDeps,
@@ -71,6 +72,7 @@ export async function* makePlans(
   wait: Wait,
   before?: JobPlan,
 ): AsyncGenerator<MadePlan> {
+  const epoch = before ? await epochOf(deps, before, wait) : deps.storage.epoch;
   const headers = await loadHeaders(deps, input, wait);
   const quick = await planChanges(deps, input, headers, wait);
   const found = quick ?? (await planAll(deps, input, headers, wait));
@@ -89,7 +91,7 @@ export async function* makePlans(
   });
   const head = {
     format: 1 as const,
-    spec: await deps.storage.putJson(jobSpec(input.info, input.job, deps.storage.epoch), wait),
+    spec: await deps.storage.putJson(jobSpec(input.info, input.job, epoch), { ...wait, epoch }),
     ...(found.base === undefined ? {} : { base: found.base }),
     carried: found.carried,
     total: found.total,
@@ -108,12 +110,12 @@ export async function* makePlans(
       ...(whole ? {} : { partial: slots }),
     };
     const how = quick ? ('changes' as const) : ('all' as const);
-    const ref = await deps.storage.putJson(made, wait);
+    const ref = await deps.storage.putJson(made, { ...wait, epoch });
     return { ref, plan: made, ...(found.list ? { list: found.list } : {}), how };
   };
   const early =
     before === undefined && open.length > (input.earlyFrom ?? EARLY_FROM) ? EARLY_SEGMENTS : 0;
-  for await (const written of writeSegments(deps, input, found, wait)) {
+  for await (const written of writeSegments(deps, input, found, { ...wait, epoch })) {
     segments.push(...written);
     if (early > 0 && segments.length === early) yield await plan();
   }
@@ -125,6 +127,11 @@ export async function* makePlans(
 /** Datums from which on the first ones run while the others are still written down. */
 const EARLY_FROM = 20_000;
 const EARLY_SEGMENTS = 4;
+
+/** The epoch that a job writes in. */
+async function epochOf(deps: PlanDeps, plan: JobPlan, wait: Wait): Promise<number> {
+  return (await deps.storage.getJson<JobSpec>(plan.spec, wait)).epoch;
+}
 
 function startsWith(plan: JobPlan, before: JobPlan): boolean {
   return (
@@ -241,7 +248,7 @@ async function* writeSegments(
   deps: PlanDeps,
   input: PlanInput,
   { open, datumOf }: Pick<Found, 'open' | 'datumOf'>,
-  wait: Wait,
+  wait: Wait & { readonly epoch: number },
 ): AsyncGenerator<{ ref: string; count: number }[]> {
   for (let start = 0; start < open.length; start += SEGMENT_DATUMS_MAX * SEGMENTS_IN_FLIGHT) {
     const batch: Promise<{ ref: string; count: number }>[] = [];

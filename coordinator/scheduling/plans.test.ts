@@ -136,6 +136,17 @@ describe('the plan of a job with very many datums', () => {
     expect(String(there)).toBe(String(here));
     expect(codeOf(there)).toBe(codeOf(here));
   });
+
+  it('stays as it was begun when a garbage collection raises the epoch meanwhile', async () => {
+    const [first, whole] = await all(input());
+    const url = `dir://${join(base, 'objects')}`;
+    await using later = await openStorage({ url, epoch: 2, log: silentLog, clock: systemClock });
+    const deps = { storage: later, maps: sortedManifestMaps(later) };
+    for await (const { plan } of plansOf(deps, input(), wait, first)) {
+      expect(plan.spec).toEqual(first?.spec);
+      expect(plan.segments).toEqual(whole?.segments);
+    }
+  });
 });
 
 async function drain(plans: AsyncIterable<MadePlan>): Promise<void> {

@@ -15,6 +15,7 @@ import { ordinalOf } from '../../core/ids.js';
 import {
   decodeNode,
   encodeNode,
+  held,
   runFromText,
   runToText,
   type RunRef,
@@ -48,6 +49,8 @@ export interface OpenSnapshot {
 }
 
 interface Built {
+  /** Its pages are nobody's yet: when the garbage-collection epoch moves on they may go. */
+  readonly epoch: number;
   readonly modRevision: number;
   readonly lastKey: string;
   readonly keys: number;
@@ -127,10 +130,11 @@ export class OpenCommits implements AsyncDisposable {
     base: DirNode | undefined,
     wait: Wait,
   ): Promise<DirNode> {
-    const { trees } = this.deps.storage;
+    const { trees, epoch } = this.deps.storage;
     const known = this.#built.get(commitKey(commit));
     const usable =
       known &&
+      known.epoch === epoch &&
       known.modRevision === snapshot.modRevision &&
       snapshot.keys[known.keys - 1] === known.lastKey
         ? known
@@ -144,6 +148,7 @@ export class OpenCommits implements AsyncDisposable {
     if (lastKey !== undefined) {
       this.#built.delete(commitKey(commit));
       this.#built.set(commitKey(commit), {
+        epoch,
         modRevision: snapshot.modRevision,
         lastKey,
         keys: snapshot.keys.length,
@@ -204,6 +209,11 @@ export class OpenCommits implements AsyncDisposable {
 
   /** Builds all registered runs into a checkpoint (O3). */
   async checkpoint(commit: CommitName, base: BaseReader, wait: Wait): Promise<void> {
+    const { epochs } = this.deps.storage;
+    await held(epochs, 'refs', () => this.#makeCheckpoint(commit, base, wait));
+  }
+
+  async #makeCheckpoint(commit: CommitName, base: BaseReader, wait: Wait): Promise<void> {
     const snapshot = await this.snapshot(commit, wait);
     if (!snapshot || snapshot.keys.length === 0) return;
     const tree = await this.build(commit, snapshot, await base(wait), wait);

@@ -8,7 +8,7 @@
 import type { Clock } from '../../core/clock.js';
 import { codeOf, invalidInput, wrap } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
-import type { RunRef, Storage } from '../../storage/index.js';
+import { held, type RunRef, type Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { Informer, Meta, MetaTxn } from '../meta/index.js';
 import { createBranchIn, deleteBranchIn, type CreateBranchInput } from './branches.js';
@@ -126,6 +126,11 @@ export class Versioning implements AsyncDisposable {
     this.openCommits = deps.meta.informer('open/', (value) => json<OpenRecord>(value));
     this.branches = deps.meta.informer('br/', (value) => json<BranchRecord>(value));
     this.#generations = deps.meta.informer('gen/', (_value, kv) => kv.modRevision);
+  }
+
+  /** Forgets every remembered record: the next reader sees what is there. */
+  forgetAll(): void {
+    this.#deps.cache.clear();
   }
 
   async start(wait: Wait): Promise<void> {
@@ -376,7 +381,8 @@ export class Versioning implements AsyncDisposable {
       const now = await read.commit(commit);
       return now?.finished === undefined ? storage.trees.empty : stored(now);
     }
-    return opens.build(commit, snapshot, await baseTree(read, commit), wait);
+    const base = await baseTree(read, commit);
+    return held(storage.epochs, 'writes', () => opens.build(commit, snapshot, base, wait));
   }
 
   inspectRepo(repo: string, wait: Wait): Promise<RepoDetails> {

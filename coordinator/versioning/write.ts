@@ -10,7 +10,7 @@
  */
 import { invalidInput, stateConflict } from '../../core/errors.js';
 import { ordinalOf } from '../../core/ids.js';
-import type { RunRef, Storage } from '../../storage/index.js';
+import { held, type RunRef, type Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { Meta, MetaTxn } from '../meta/index.js';
 import { finishCommitIn, startCommitIn, type CommitContent } from './commits.js';
@@ -69,12 +69,13 @@ export async function finishCommit(
   const read = new Records(deps, wait);
   const { commit } = await resolveRef(read, ref);
   if (commit.finished !== undefined) throw alreadyFinished(commit);
+  const withRuns = (): Promise<CommitRecord> => finishWithRuns(deps, read, commit, options, wait);
   const finished = options.empty
     ? await deps.meta.transact(
         async (t) => finishIn(deps, t, commit, { kind: 'empty', ...describe(options) }),
         { ...wait, label: `finish ${commitKey(commit)}` },
       )
-    : await finishWithRuns(deps, read, commit, options, wait);
+    : await held(deps.storage.epochs, 'refs', withRuns);
   deps.opens.forget(commit);
   return finished;
 }
@@ -198,7 +199,7 @@ export async function oneShot(
 ): Promise<CommitRecord> {
   const wait = { signal: options.signal };
   checkBranchName(branch.name);
-  return deps.queue.run(branchKey(branch), wait, async () => {
+  const make = async (): Promise<CommitRecord> => {
     const id = deps.ids.next();
     let built: { base: string; root: DirNode } | undefined;
     return deps.meta.transact(
@@ -224,7 +225,8 @@ export async function oneShot(
       },
       { ...wait, label: `one-shot ${branchKey(branch)}` },
     );
-  });
+  };
+  return deps.queue.run(branchKey(branch), wait, () => held(deps.storage.epochs, 'refs', make));
 }
 
 async function oneShotBase(

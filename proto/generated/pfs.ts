@@ -680,6 +680,10 @@ export interface DeleteFileRequest {
 /** Checks the metadata. */
 export interface FsckRequest {
   fix: boolean;
+  /** Read every stored object and compare its bytes with its name; otherwise it has to be there. */
+  data: boolean;
+  /** Look at the metadata alone. */
+  noObjects: boolean;
 }
 
 /** A repair made, or a problem found. */
@@ -6563,13 +6567,19 @@ export const DeleteFileRequest: MessageFns<DeleteFileRequest> = {
 };
 
 function createBaseFsckRequest(): FsckRequest {
-  return { fix: false };
+  return { fix: false, data: false, noObjects: false };
 }
 
 export const FsckRequest: MessageFns<FsckRequest> = {
   encode(message: FsckRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.fix !== false) {
       writer.uint32(8).bool(message.fix);
+    }
+    if (message.data !== false) {
+      writer.uint32(8000).bool(message.data);
+    }
+    if (message.noObjects !== false) {
+      writer.uint32(8008).bool(message.noObjects);
     }
     return writer;
   },
@@ -6595,6 +6605,22 @@ export const FsckRequest: MessageFns<FsckRequest> = {
             message.fix = reader.bool();
             continue;
           }
+          case 1000: {
+            if (tag !== 8000) {
+              break;
+            }
+
+            message.data = reader.bool();
+            continue;
+          }
+          case 1001: {
+            if (tag !== 8008) {
+              break;
+            }
+
+            message.noObjects = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6608,13 +6634,27 @@ export const FsckRequest: MessageFns<FsckRequest> = {
   },
 
   fromJSON(object: any): FsckRequest {
-    return { fix: isSet(object.fix) ? globalThis.Boolean(object.fix) : false };
+    return {
+      fix: isSet(object.fix) ? globalThis.Boolean(object.fix) : false,
+      data: isSet(object.data) ? globalThis.Boolean(object.data) : false,
+      noObjects: isSet(object.noObjects)
+        ? globalThis.Boolean(object.noObjects)
+        : isSet(object.no_objects)
+        ? globalThis.Boolean(object.no_objects)
+        : false,
+    };
   },
 
   toJSON(message: FsckRequest): unknown {
     const obj: any = {};
     if (message.fix !== false) {
       obj.fix = message.fix;
+    }
+    if (message.data !== false) {
+      obj.data = message.data;
+    }
+    if (message.noObjects !== false) {
+      obj.noObjects = message.noObjects;
     }
     return obj;
   },
@@ -6625,6 +6665,8 @@ export const FsckRequest: MessageFns<FsckRequest> = {
   fromPartial<I extends Exact<DeepPartial<FsckRequest>, I>>(object: I): FsckRequest {
     const message = createBaseFsckRequest();
     message.fix = object.fix ?? false;
+    message.data = object.data ?? false;
+    message.noObjects = object.noObjects ?? false;
     return message;
   },
 };

@@ -42,6 +42,37 @@ export interface SecretValue {
   value: Buffer;
 }
 
+export interface CollectRequest {
+  /** Count only, delete nothing. */
+  dryRun: boolean;
+}
+
+export interface CollectProgress {
+  /** "wait" (for calls that began before), "mark", "sweep". */
+  phase: string;
+  /** What it waits for, for people. */
+  waitingFor: string[];
+  /** Records looked at in etcd, objects read for what they refer to, and objects found alive. */
+  roots: number;
+  read: number;
+  live: number;
+  /** Objects in the store seen so far, with their bytes; and of these what is freed. */
+  objects: number;
+  bytes: number;
+  freedObjects: number;
+  freedBytes: number;
+  /** Kept, among them those too young to be judged. */
+  keptObjects: number;
+  keptBytes: number;
+  /** Objects that are referred to and not there; the names of the first few. */
+  missingObjects: number;
+  missing: string[];
+  /** The last message. */
+  done: boolean;
+  /** Why young garbage had to stay: running jobs and long uploads, for people. */
+  heldBy: string[];
+}
+
 export interface JoinRequest {
   hello?: WorkerHello | undefined;
   heartbeat?:
@@ -632,6 +663,418 @@ export const SecretValue: MessageFns<SecretValue> = {
     message.secret = object.secret ?? "";
     message.key = object.key ?? "";
     message.value = object.value ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseCollectRequest(): CollectRequest {
+  return { dryRun: false };
+}
+
+export const CollectRequest: MessageFns<CollectRequest> = {
+  encode(message: CollectRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dryRun !== false) {
+      writer.uint32(8).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CollectRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCollectRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CollectRequest {
+    return {
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: CollectRequest): unknown {
+    const obj: any = {};
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CollectRequest>, I>>(base?: I): CollectRequest {
+    return CollectRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CollectRequest>, I>>(object: I): CollectRequest {
+    const message = createBaseCollectRequest();
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseCollectProgress(): CollectProgress {
+  return {
+    phase: "",
+    waitingFor: [],
+    roots: 0,
+    read: 0,
+    live: 0,
+    objects: 0,
+    bytes: 0,
+    freedObjects: 0,
+    freedBytes: 0,
+    keptObjects: 0,
+    keptBytes: 0,
+    missingObjects: 0,
+    missing: [],
+    done: false,
+    heldBy: [],
+  };
+}
+
+export const CollectProgress: MessageFns<CollectProgress> = {
+  encode(message: CollectProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.phase !== "") {
+      writer.uint32(10).string(message.phase);
+    }
+    for (const v of message.waitingFor) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.roots !== 0) {
+      writer.uint32(24).uint64(message.roots);
+    }
+    if (message.read !== 0) {
+      writer.uint32(32).uint64(message.read);
+    }
+    if (message.live !== 0) {
+      writer.uint32(40).uint64(message.live);
+    }
+    if (message.objects !== 0) {
+      writer.uint32(48).uint64(message.objects);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(56).uint64(message.bytes);
+    }
+    if (message.freedObjects !== 0) {
+      writer.uint32(64).uint64(message.freedObjects);
+    }
+    if (message.freedBytes !== 0) {
+      writer.uint32(72).uint64(message.freedBytes);
+    }
+    if (message.keptObjects !== 0) {
+      writer.uint32(80).uint64(message.keptObjects);
+    }
+    if (message.keptBytes !== 0) {
+      writer.uint32(88).uint64(message.keptBytes);
+    }
+    if (message.missingObjects !== 0) {
+      writer.uint32(96).uint64(message.missingObjects);
+    }
+    for (const v of message.missing) {
+      writer.uint32(106).string(v!);
+    }
+    if (message.done !== false) {
+      writer.uint32(112).bool(message.done);
+    }
+    for (const v of message.heldBy) {
+      writer.uint32(122).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CollectProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCollectProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.waitingFor.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.roots = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.read = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.live = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.objects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.freedObjects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.freedBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.keptObjects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.keptBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.missingObjects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.missing.push(reader.string());
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.heldBy.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CollectProgress {
+    return {
+      phase: isSet(object.phase) ? globalThis.String(object.phase) : "",
+      waitingFor: globalThis.Array.isArray(object?.waitingFor)
+        ? object.waitingFor.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.waiting_for)
+        ? object.waiting_for.map((e: any) => globalThis.String(e))
+        : [],
+      roots: isSet(object.roots) ? globalThis.Number(object.roots) : 0,
+      read: isSet(object.read) ? globalThis.Number(object.read) : 0,
+      live: isSet(object.live) ? globalThis.Number(object.live) : 0,
+      objects: isSet(object.objects) ? globalThis.Number(object.objects) : 0,
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      freedObjects: isSet(object.freedObjects)
+        ? globalThis.Number(object.freedObjects)
+        : isSet(object.freed_objects)
+        ? globalThis.Number(object.freed_objects)
+        : 0,
+      freedBytes: isSet(object.freedBytes)
+        ? globalThis.Number(object.freedBytes)
+        : isSet(object.freed_bytes)
+        ? globalThis.Number(object.freed_bytes)
+        : 0,
+      keptObjects: isSet(object.keptObjects)
+        ? globalThis.Number(object.keptObjects)
+        : isSet(object.kept_objects)
+        ? globalThis.Number(object.kept_objects)
+        : 0,
+      keptBytes: isSet(object.keptBytes)
+        ? globalThis.Number(object.keptBytes)
+        : isSet(object.kept_bytes)
+        ? globalThis.Number(object.kept_bytes)
+        : 0,
+      missingObjects: isSet(object.missingObjects)
+        ? globalThis.Number(object.missingObjects)
+        : isSet(object.missing_objects)
+        ? globalThis.Number(object.missing_objects)
+        : 0,
+      missing: globalThis.Array.isArray(object?.missing)
+        ? object.missing.map((e: any) => globalThis.String(e))
+        : [],
+      done: isSet(object.done) ? globalThis.Boolean(object.done) : false,
+      heldBy: globalThis.Array.isArray(object?.heldBy)
+        ? object.heldBy.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.held_by)
+        ? object.held_by.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: CollectProgress): unknown {
+    const obj: any = {};
+    if (message.phase !== "") {
+      obj.phase = message.phase;
+    }
+    if (message.waitingFor?.length) {
+      obj.waitingFor = message.waitingFor;
+    }
+    if (message.roots !== 0) {
+      obj.roots = Math.round(message.roots);
+    }
+    if (message.read !== 0) {
+      obj.read = Math.round(message.read);
+    }
+    if (message.live !== 0) {
+      obj.live = Math.round(message.live);
+    }
+    if (message.objects !== 0) {
+      obj.objects = Math.round(message.objects);
+    }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.freedObjects !== 0) {
+      obj.freedObjects = Math.round(message.freedObjects);
+    }
+    if (message.freedBytes !== 0) {
+      obj.freedBytes = Math.round(message.freedBytes);
+    }
+    if (message.keptObjects !== 0) {
+      obj.keptObjects = Math.round(message.keptObjects);
+    }
+    if (message.keptBytes !== 0) {
+      obj.keptBytes = Math.round(message.keptBytes);
+    }
+    if (message.missingObjects !== 0) {
+      obj.missingObjects = Math.round(message.missingObjects);
+    }
+    if (message.missing?.length) {
+      obj.missing = message.missing;
+    }
+    if (message.done !== false) {
+      obj.done = message.done;
+    }
+    if (message.heldBy?.length) {
+      obj.heldBy = message.heldBy;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CollectProgress>, I>>(base?: I): CollectProgress {
+    return CollectProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CollectProgress>, I>>(object: I): CollectProgress {
+    const message = createBaseCollectProgress();
+    message.phase = object.phase ?? "";
+    message.waitingFor = object.waitingFor?.map((e) => e) || [];
+    message.roots = object.roots ?? 0;
+    message.read = object.read ?? 0;
+    message.live = object.live ?? 0;
+    message.objects = object.objects ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.freedObjects = object.freedObjects ?? 0;
+    message.freedBytes = object.freedBytes ?? 0;
+    message.keptObjects = object.keptObjects ?? 0;
+    message.keptBytes = object.keptBytes ?? 0;
+    message.missingObjects = object.missingObjects ?? 0;
+    message.missing = object.missing?.map((e) => e) || [];
+    message.done = object.done ?? false;
+    message.heldBy = object.heldBy?.map((e) => e) || [];
     return message;
   },
 };
@@ -4952,6 +5395,57 @@ export interface ClusterClient extends Client {
 export const ClusterClient = makeGenericClientConstructor(ClusterService, "tusk.Cluster") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): ClusterClient;
   service: typeof ClusterService;
+  serviceName: string;
+};
+
+/** Storage looks after the bytes. */
+export type StorageService = typeof StorageService;
+export const StorageService = {
+  /**
+   * Deletes the stored objects that nothing refers to, while everything else goes on. Streams its
+   * progress; the last message has `done`. FAILED_PRECONDITION when a collection is running already,
+   * DATA_LOSS when a stored tree is damaged (nothing is deleted then). Cancelling stops it; what is
+   * freed by then stays freed.
+   */
+  collect: {
+    path: "/tusk.Storage/Collect" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: CollectRequest): Buffer => Buffer.from(CollectRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CollectRequest => CollectRequest.decode(value),
+    responseSerialize: (value: CollectProgress): Buffer => Buffer.from(CollectProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CollectProgress => CollectProgress.decode(value),
+  },
+} as const;
+
+export interface StorageServer extends UntypedServiceImplementation {
+  /**
+   * Deletes the stored objects that nothing refers to, while everything else goes on. Streams its
+   * progress; the last message has `done`. FAILED_PRECONDITION when a collection is running already,
+   * DATA_LOSS when a stored tree is damaged (nothing is deleted then). Cancelling stops it; what is
+   * freed by then stays freed.
+   */
+  collect: handleServerStreamingCall<CollectRequest, CollectProgress>;
+}
+
+export interface StorageClient extends Client {
+  /**
+   * Deletes the stored objects that nothing refers to, while everything else goes on. Streams its
+   * progress; the last message has `done`. FAILED_PRECONDITION when a collection is running already,
+   * DATA_LOSS when a stored tree is damaged (nothing is deleted then). Cancelling stops it; what is
+   * freed by then stays freed.
+   */
+  collect(request: CollectRequest, options?: Partial<CallOptions>): ClientReadableStream<CollectProgress>;
+  collect(
+    request: CollectRequest,
+    metadata?: Metadata1,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<CollectProgress>;
+}
+
+export const StorageClient = makeGenericClientConstructor(StorageService, "tusk.Storage") as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): StorageClient;
+  service: typeof StorageService;
   serviceName: string;
 };
 

@@ -22,6 +22,7 @@ const placed = (pipeline: string, on: WorkerRecord, internal: number): LiveRecor
   pipeline,
   kind: 'service',
   run: pipeline,
+  specId: '',
   worker: on.worker,
   host: on.host,
   spec: '',

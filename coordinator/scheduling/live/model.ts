@@ -17,6 +17,8 @@ export interface LiveRecord {
   readonly host: string;
   /** LiveSpec blob. */
   readonly spec: string;
+  /** Which spec that is; the blob's reference depends on when it was stored. */
+  readonly specId: string;
   /** Of a service. */
   readonly job?: string;
   readonly ports?: LivePorts;
@@ -42,7 +44,7 @@ export interface LiveLogRecord {
     readonly run: string;
     readonly number: number;
     readonly job: string;
-    readonly ref: string;
+    readonly log: string;
   }[];
 }
 

@@ -3,7 +3,9 @@
  * when it leaves or was away for longer than it would go on by itself.
  */
 import { newUuid } from '../../../core/ids.js';
-import type { LivePorts } from '../../../queue/messages.js';
+import { sha256Hex } from '../../../core/sha256.js';
+import type { LivePorts, LiveSpec } from '../../../queue/messages.js';
+import { held } from '../../../storage/index.js';
 import type { Wait } from '../../../storage/types.js';
 import type { MetaTxn } from '../../meta/index.js';
 import { fenced, type Fence, type OwnerDeps } from '../deps.js';
@@ -14,8 +16,8 @@ import { liveKey, liveStateKey, type LiveRecord } from './model.js';
 
 export interface Placed {
   readonly kind: 'service' | 'spout';
-  /** LiveSpec blob; a change makes the worker start the process anew. */
-  readonly spec: string;
+  /** A change makes the worker start the process anew. */
+  readonly spec: LiveSpec;
   readonly job?: string;
   readonly ports?: LivePorts | undefined;
   readonly labels: Readonly<Record<string, string>>;
@@ -28,7 +30,13 @@ export interface Placed {
 export const AWAY_MS = 12_000;
 const LOOK_MS = 1_000;
 
+/** The same for the same content, whoever stores it and when. */
+export function specIdOf(spec: LiveSpec): string {
+  return sha256Hex(JSON.stringify(spec));
+}
+
 export class Placement {
+  readonly #specId: string;
   #trouble = '';
   #awaySince: { readonly worker: string; readonly ms: number } | undefined;
 
@@ -36,7 +44,9 @@ export class Placement {
     readonly deps: OwnerDeps,
     readonly fence: Fence,
     readonly placed: Placed,
-  ) {}
+  ) {
+    this.#specId = specIdOf(placed.spec);
+  }
 
   get #pipeline(): string {
     return this.fence.pipeline;
@@ -79,7 +89,7 @@ export class Placement {
   async #look(wait: Wait, before?: (t: MetaTxn) => Promise<void>): Promise<string> {
     const { views, clock } = this.deps;
     const now = views.lives.get(liveKey(this.#pipeline));
-    if (now?.spec === this.placed.spec) {
+    if (now?.specId === this.#specId) {
       const worker = views.workers.get(workerKey(now.worker));
       if (worker && !worker.draining) {
         this.#awaySince = undefined;
@@ -116,30 +126,35 @@ export class Placement {
     wait: Wait,
     before?: (t: MetaTxn) => Promise<void>,
   ): Promise<void> {
-    const { kind, spec, job, ports } = this.placed;
-    const record: LiveRecord = {
+    const { kind, job, ports } = this.placed;
+    const record: Omit<LiveRecord, 'spec'> = {
       pipeline: this.#pipeline,
       kind,
       run: newUuid().replaceAll('-', ''),
       worker: worker.worker,
       host: worker.host,
-      spec,
+      specId: this.#specId,
       ...(job === undefined ? {} : { job }),
       ...(ports ? { ports } : {}),
     };
     const key = liveKey(this.#pipeline);
-    await fenced(
-      this.deps.meta,
-      this.fence,
-      async (t) => {
-        const now = await t.getJson<LiveRecord>(key);
-        if (now?.run !== former?.run) return;
-        await before?.(t);
-        t.putJson(key, record);
-        t.delete(liveStateKey(this.#pipeline));
-      },
-      { ...wait, label: 'place' },
-    );
+    const { storage } = this.deps;
+    // Stored each time: nothing refers to it while no worker can be found.
+    await held(storage.epochs, 'refs', async () => {
+      const spec = await storage.putJson(this.placed.spec, wait);
+      await fenced(
+        this.deps.meta,
+        this.fence,
+        async (t) => {
+          const now = await t.getJson<LiveRecord>(key);
+          if (now?.run !== former?.run) return;
+          await before?.(t);
+          t.putJson(key, { ...record, spec } satisfies LiveRecord);
+          t.delete(liveStateKey(this.#pipeline));
+        },
+        { ...wait, label: 'place' },
+      );
+    });
     this.#awaySince = undefined;
     const { log, views } = this.deps;
     const fields = { pipeline: this.#pipeline, worker: worker.worker, run: record.run };
@@ -148,22 +163,22 @@ export class Placement {
   }
 }
 
-/** Ends the pipeline's process, if it has one and (with `spec`) it runs that. */
+/** Ends the pipeline's process, if it has one and (with `specId`) it runs that. */
 export async function endLive(
   deps: OwnerDeps,
   fence: Fence,
   wait: Wait,
-  spec?: string,
+  specId?: string,
 ): Promise<void> {
   const key = liveKey(fence.pipeline);
   const now = deps.views.lives.get(key);
-  if (!now || (spec !== undefined && now.spec !== spec)) return;
+  if (!now || (specId !== undefined && now.specId !== specId)) return;
   await fenced(
     deps.meta,
     fence,
     async (t) => {
       const record = await t.getJson<LiveRecord>(key);
-      if (!record || (spec !== undefined && record.spec !== spec)) return;
+      if (!record || (specId !== undefined && record.specId !== specId)) return;
       t.delete(key);
       t.delete(liveStateKey(fence.pipeline));
     },

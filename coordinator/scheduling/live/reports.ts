@@ -7,8 +7,9 @@ import type {
   SpoutWrite,
   SpoutWritten,
 } from '../../../proto/generated/tusk.js';
-import { runFromText, type RunRef, type Storage } from '../../../storage/index.js';
+import { refFromText, runFromText, type RunRef, type Storage } from '../../../storage/index.js';
 import type { Wait } from '../../../storage/types.js';
+import { EPOCH_KEY, type EpochRecord } from '../../gc/model.js';
 import type { Meta, MetaTxn } from '../../meta/index.js';
 import { pipelineKey, type PipelineRecord } from '../../pipelines/model.js';
 import { startCommitIn } from '../../versioning/commits.js';
@@ -88,11 +89,14 @@ async function addLogs(t: MetaTxn, report: DutyReport): Promise<void> {
   if (report.logs.length === 0) return;
   const key = liveLogKey(report.pipeline);
   const before = (await t.getJson<LiveLogRecord>(key))?.segments ?? [];
-  const fresh = report.logs.map(({ number, segment }) => ({
+  const { floor = 0 } = (await t.getJson<EpochRecord>(EPOCH_KEY)) ?? {};
+  // A worker was away for so long that what it stored may be gone again.
+  const there = report.logs.filter(({ segment }) => refFromText(segment).epoch >= floor);
+  const fresh = there.map(({ number, segment }) => ({
     run: report.run,
     number,
     job: report.job,
-    ref: segment,
+    log: segment,
   }));
   const replaced = new Set(fresh.map(({ run, number }) => `${run}/${number}`));
   const kept = before.filter(({ run, number }) => !replaced.has(`${run}/${number}`));
@@ -159,7 +163,7 @@ export async function commitSpout(
 
 /** Objects that nothing referred to while a collection passed their epoch may be gone. */
 async function needEpoch(t: MetaTxn, epoch: number): Promise<void> {
-  const { floor = 0 } = (await t.getJson<{ floor?: number }>('gc/epoch')) ?? {};
+  const { floor = 0 } = (await t.getJson<EpochRecord>(EPOCH_KEY)) ?? {};
   if (epoch >= floor) return;
   throw invalidInput(
     `what the spout wrote took so long that a garbage collection (epoch ${floor}) passed it ` +

@@ -18,7 +18,7 @@ import type { Run, RunInput } from '../kinds.js';
 import { endKilled, endWithFailure, endWithSuccess, pointerOf, type Ending } from '../outcome.js';
 import { oneDatum } from '../plan.js';
 import { commitSource } from '../source.js';
-import { endLive, Placement } from './placement.js';
+import { endLive, Placement, specIdOf } from './placement.js';
 
 /** Another job of the pipeline took over. */
 class Superseded extends Error {
@@ -30,7 +30,7 @@ export class ServiceRun implements Run {
   #job: JobRecord;
   #placement: Placement | undefined;
   #trouble = '';
-  #spec: string | undefined;
+  #specId: string | undefined;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -96,15 +96,16 @@ export class ServiceRun implements Run {
     const ports = servicePorts(info);
     const live: LiveSpec = {
       kind: 'service',
-      job: jobSpec(info, this.#job, deps.storage.epoch),
+      // What it writes carries the epoch that its reports are answered with.
+      job: jobSpec(info, this.#job, 0),
       datum,
       ...(ports ? { ports } : {}),
     };
-    this.#spec = await deps.storage.putJson(live, wait);
+    this.#specId = specIdOf(live);
     await this.#show('', 1, wait);
     this.#placement = new Placement(deps, this.input.fence, {
       kind: 'service',
-      spec: this.#spec,
+      spec: live,
       job: this.#job.id,
       ports,
       labels: info.schedulingSpec?.nodeSelector ?? {},
@@ -149,7 +150,7 @@ export class ServiceRun implements Run {
 
   async #succeed(wait: Wait): Promise<void> {
     await Promise.all(this.input.earlier.map(({ ended }) => ended));
-    const processed = this.#spec === undefined ? 0 : 1;
+    const processed = this.#specId === undefined ? 0 : 1;
     const root = this.deps.storage.trees.empty;
     try {
       await endWithSuccess(this.deps, this.#ending({ processed }), { root }, wait);
@@ -160,7 +161,9 @@ export class ServiceRun implements Run {
   }
 
   async #killed(ended: JobEnded, wait: Wait): Promise<void> {
-    if (this.#spec !== undefined) await endLive(this.deps, this.input.fence, wait, this.#spec);
+    if (this.#specId !== undefined) {
+      await endLive(this.deps, this.input.fence, wait, this.#specId);
+    }
     const reason = ended.why === 'stopped' ? '' : ended.why;
     await endKilled(this.deps, this.#ending(), reason, wait).catch((error: unknown) => {
       // Deleted together with its pipeline.

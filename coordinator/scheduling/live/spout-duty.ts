@@ -35,7 +35,8 @@ export class SpoutDuty implements Duty {
         pipeline: record.name,
         version: record.version,
         job: SPOUT_JOB,
-        epoch: deps.storage.epoch,
+        // What it writes carries the epoch that its reports are answered with.
+        epoch: 0,
         transform: transformOf(info),
         inputNames: [],
         outputRepo: record.name,
@@ -51,7 +52,7 @@ export class SpoutDuty implements Duty {
     };
     this.#placement = new Placement(deps, input.fence, {
       kind: 'spout',
-      spec: await deps.storage.putJson(live, wait),
+      spec: live,
       ports,
       labels: info.schedulingSpec?.nodeSelector ?? {},
     });

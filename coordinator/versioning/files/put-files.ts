@@ -7,7 +7,7 @@
  * P3 Repeating a request id registers nothing twice.
  */
 import { invalidInput } from '../../../core/errors.js';
-import { EMPTY_CONTENT } from '../../../storage/index.js';
+import { EMPTY_CONTENT, held } from '../../../storage/index.js';
 import type { ContentWriter, FileSink, RunRef, Storage } from '../../../storage/index.js';
 import { canonicalPath, isGlob, writablePath } from '../../../storage/glob.js';
 import type { FileContent, Wait } from '../../../storage/types.js';
@@ -103,6 +103,14 @@ export async function copyFile(
     readonly dst: { readonly commit: CommitRef; readonly path: string };
     readonly overwrite: boolean;
   },
+  options: PutOptions,
+): Promise<void> {
+  await held(deps.storage.epochs, 'refs', () => copyHeld(deps, request, options));
+}
+
+async function copyHeld(
+  deps: FilesDeps,
+  request: Parameters<typeof copyFile>[1],
   options: PutOptions,
 ): Promise<void> {
   const to = writablePath(request.dst.path);

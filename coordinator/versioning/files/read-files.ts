@@ -2,8 +2,9 @@
  * Reading the files of a commit: one path, listings, globs, walks, bytes. Everything is a stream,
  * so memory does not depend on the number or size of files.
  */
-import { notFound } from '../../../core/errors.js';
+import { AppError, notFound, wrap } from '../../../core/errors.js';
 import { canonicalPath, compileGlob, isGlob } from '../../../storage/glob.js';
+import { keyOf, objectOf } from '../../../storage/refs.js';
 import type { FileContent, FileNode, TreeNode, Wait } from '../../../storage/types.js';
 import { isOutputCommit, type CommitRecord } from '../model.js';
 import type { CommitRef } from '../refs.js';
@@ -150,6 +151,20 @@ export async function* getFile(
   wait: Wait,
 ): AsyncGenerator<Buffer> {
   const opened = await openCommit(deps, request.file.commit, wait);
+  try {
+    yield* bytesOf(deps, opened, request, wait);
+  } catch (error) {
+    const { path } = request.file;
+    throw await naming(opened.commit, error, path, () => filesOf(deps, opened, path, wait));
+  }
+}
+
+async function* bytesOf(
+  deps: FilesDeps,
+  opened: OpenedCommit,
+  request: GetRequest,
+  wait: Wait,
+): AsyncGenerator<Buffer> {
   const parts = contentsOf(filesOf(deps, opened, request.file.path, wait));
   if (request.offset === 0 && request.size === 0) {
     for await (const item of deps.storage.passing.readMany(parts, wait)) {
@@ -174,6 +189,38 @@ export async function* getFile(
 interface FoundFile {
   readonly path: string;
   readonly node: FileNode;
+}
+
+/**
+ * An error of reading that says which file of which commit can not be read, where stored bytes are
+ * damaged; any other comes back as it is. `files`: those that were to be read.
+ */
+export async function naming(
+  { repo, id }: Pick<CommitRecord, 'repo' | 'id'>,
+  error: unknown,
+  asked: string,
+  files: () => AsyncIterable<{ readonly path: string; readonly node: TreeNode }>,
+): Promise<unknown> {
+  if (!(error instanceof AppError) || error.code !== 'CORRUPT_DATA') return error;
+  const { key, piece } = error.fields;
+  const path = await firstWith(files(), { key, piece }).catch(() => undefined);
+  const context = `${shown(path ?? asked)} in ${repo}@${id} can not be read`;
+  return wrap(context, error, { ...error.fields, repo, commit: id, path: path ?? asked });
+}
+
+async function firstWith(
+  files: AsyncIterable<{ readonly path: string; readonly node: TreeNode }>,
+  { key, piece }: { readonly key: unknown; readonly piece: unknown },
+): Promise<string | undefined> {
+  for await (const { path, node } of files) {
+    if (node.type !== 'file') continue;
+    const hurt = node.pieces.some(({ hash, location }) => {
+      if (!location || keyOf(objectOf(location)) !== key) return false;
+      return piece === undefined || hash.toString('hex') === piece;
+    });
+    if (hurt) return path;
+  }
+  return undefined;
 }
 
 /**

@@ -1,0 +1,10 @@
+/** What values of sorted maps refer to: records of datum manifests, or any text. */
+import { decodeRecord } from '../scheduling/record.js';
+
+export function textOfMapValue(value: Buffer): string | undefined {
+  try {
+    return decodeRecord(value).run;
+  } catch {
+    return value.toString('latin1');
+  }
+}
