@@ -213,6 +213,22 @@ describe('a service', () => {
     await deletePipeline('many-web');
   });
 
+  it('can not be a spout as well', async () => {
+    const service = { internalPort: 1, externalPort: 1 };
+    await create({
+      ...{ pipeline: { name: 'both' }, transform: { cmd: ['true'] } },
+      ...{ service, spout: { service } },
+    });
+    const failed = await until('the pipeline has failed', async () => {
+      const info = await pipeline('both');
+      return info.state === PipelineState.PIPELINE_FAILURE && info;
+    });
+    expect(failed.reason).toMatch(
+      /^could not generate RC options: only one of pipeline\.service or pipeline\.spout can be set/,
+    );
+    await deletePipeline('both');
+  });
+
   it('says which port is taken', async () => {
     await stack.client.createRepo('busy');
     await stack.client.put('busy', { '/a': '1' });

@@ -184,3 +184,10 @@ it('keeps its key beside the coordinator, for its user alone', () => {
   const mode = execFileSync('stat', ['-c', '%a', join(stack.dir, 'coordinator', 'secrets.key')]);
   expect(mode.toString().trim()).toBe('600');
 });
+
+it('goes with everything else', async () => {
+  expect(await tusk('list secret')).toContain('\ndb ');
+  await stack.client.call(stack.client.pps.deleteAll.bind(stack.client.pps), {});
+  expect((await tusk('list secret')).split('\n')).toHaveLength(1);
+  expect((await dump()).kvs).not.toContain('sec/db');
+});
