@@ -17,7 +17,7 @@ import { enumerate, type DatumList } from './enumerate.js';
 import { failedInputs, failureReason } from './failure.js';
 import { durationMs } from './job-spec.js';
 import type { RunInput } from './kinds.js';
-import { JobEnded, JobFailed, JobWatch, Unrunnable } from './job-watch.js';
+import { endedBy, JobEnded, JobFailed, JobWatch, Unrunnable } from './job-watch.js';
 import { buildManifest } from './manifest.js';
 import { MasterLog } from './master-log.js';
 import { mergeDeps } from './merge-deps.js';
@@ -479,12 +479,6 @@ export class JobRun {
     const hosts = hostCount(this.deps.views.offers());
     return slotsWanted(this.input.record.parallelism, hosts);
   }
-}
-
-function endedBy(error: unknown, signal: AbortSignal): JobEnded | undefined {
-  if (error instanceof JobEnded) return error;
-  const reason: unknown = signal.aborted ? signal.reason : undefined;
-  return reason instanceof JobEnded ? reason : undefined;
 }
 
 /** The stats tree of a manifest, as endings want it. */

@@ -107,3 +107,10 @@ export class JobWatch implements Disposable {
     if (!this.#controller.signal.aborted) this.#controller.abort(reason);
   }
 }
+
+/** How the job ended, when that is what made something throw. */
+export function endedBy(error: unknown, signal: AbortSignal): JobEnded | undefined {
+  if (error instanceof JobEnded) return error;
+  const reason: unknown = signal.aborted ? signal.reason : undefined;
+  return reason instanceof JobEnded ? reason : undefined;
+}
