@@ -63,6 +63,8 @@ export interface JobSpec {
   readonly gpus?: number;
   /** Datums of a task that a slot may hold at once, the running one included; absent = 1. */
   readonly queueSize?: number;
+  /** Outputs are put into the bucket `out`; there is no /pfs/out. Operations are `set`, not `append`. */
+  readonly s3Out?: boolean;
   /** Workers also write what the stats tree shall hold about each datum. */
   readonly enableStats?: boolean;
 }
@@ -76,6 +78,8 @@ export interface DatumInput {
   readonly path: string;
   readonly lazy?: boolean;
   readonly emptyFiles?: boolean;
+  /** A bucket of the datum's S3 endpoint; nothing of it is below /pfs. */
+  readonly s3?: boolean;
   /** base64 of storage's encodeNode(): the matched file or directory, by reference. */
   readonly node: string;
 }

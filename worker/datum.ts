@@ -11,7 +11,7 @@ import { decodeNode } from '../storage/node-format.js';
 import type { ContentWriter } from '../storage/index.js';
 import type { FileContent, RunOp, Wait } from '../storage/types.js';
 import type { DatumResult, JobSpec, WorkDatum, WorkStats } from '../queue/messages.js';
-import { collectOutput, type Collected } from './collect.js';
+import { collectOutput, type Collected, type CollectOptions } from './collect.js';
 import {
   durationText,
   ownEnvironment,
@@ -29,6 +29,7 @@ import type { RunDone, SpawnerClient } from './spawner-client.js';
 import type { RunCommand } from './spawner-protocol.js';
 import type { TaskInputs } from './task-inputs.js';
 import type { TaskLog } from './task-log.js';
+import type { DatumS3 } from './s3/datum-s3.js';
 import { warmRequest } from './warm-request.js';
 
 export interface Slot {
@@ -52,6 +53,8 @@ export interface DatumContext extends Wait {
   readonly log: TaskLog;
   readonly inputs: TaskInputs;
   readonly writer: () => ContentWriter;
+  /** Only for datums that read or write through S3. */
+  readonly s3?: DatumS3 | undefined;
   readonly user: RunCommand['user'];
   readonly image: RunImage;
   readonly extras: EnvironmentExtras;
@@ -118,6 +121,7 @@ class DatumRun {
     uploadBytes: 0,
   };
   readonly #firstLine: number;
+  #s3Bytes = 0;
   /** Of the try at hand. */
   #signal: AbortSignal;
 
@@ -150,6 +154,7 @@ class DatumRun {
         }
       }
     } finally {
+      await this.context.s3?.end();
       await slot.files.clear();
     }
   }
@@ -162,6 +167,7 @@ class DatumRun {
     try {
       await slot.files.clear();
       await slot.files.setOwner(this.context.user);
+      await this.context.s3?.begin();
       await this.#download();
       attempt.signal.throwIfAborted();
       const root = await this.#process();
@@ -226,6 +232,7 @@ class DatumRun {
       warm: warm === true,
     });
     this.#stats.processMs += done.ms;
+    this.#countS3();
     const failure = this.#failure(done);
     if (failure === undefined) {
       log.say(`finished running user code after ${durationText(done.ms)}`);
@@ -233,6 +240,12 @@ class DatumRun {
     }
     log.say(`errored running user code after ${durationText(done.ms)}: ${failure}`);
     throw new TryError(`error running user code: ${failure}`, true, done.last);
+  }
+
+  #countS3(): void {
+    const bytes = this.context.s3?.bytes ?? 0;
+    this.#stats.downloadBytes += bytes - this.#s3Bytes;
+    this.#s3Bytes = bytes;
   }
 
   /** Runs a command while its lazy inputs are served. */
@@ -253,11 +266,11 @@ class DatumRun {
   }
 
   async #spawn(cmd: readonly string[], how: RunHow): Promise<RunDone> {
-    const { log, spec, slot, user, image, extras } = this.context;
+    const { log, spec, slot, user, image, extras, s3 } = this.context;
     const { stdin, timeoutMs, warm, signal = this.#signal } = how;
     const first = log.count;
     const shared = pipelineEnvironment(spec, this.deps.identity, extras);
-    const own = ownEnvironment(spec, this.datum);
+    const own = { ...ownEnvironment(spec, this.datum), ...s3?.env };
     const command: RunCommand = {
       argv: cmd,
       env: warm ? shared : { ...shared, ...own },
@@ -268,11 +281,13 @@ class DatumRun {
       ...(warm ? { request: warmRequest(this.datum, own, shared) } : {}),
     };
     const done = await this.deps.spawner.run(slot.index, command, {
-      signal,
+      signal: s3 ? AbortSignal.any([signal, s3.failed]) : signal,
       onLines: (from, lines) => log.live(first + from, lines),
     });
     await log.output(done);
     this.context.signal.throwIfAborted();
+    // The store's fault is not the datum's: the task is given back.
+    s3?.failed.throwIfAborted();
     return done;
   }
 
@@ -307,12 +322,20 @@ class DatumRun {
       writer,
       signal,
     };
-    const collected = await this.#patiently('upload', () => collectOutput(options));
+    const collected = await this.#patiently('upload', () => this.#collect(options));
     const ms = this.deps.clock.monotonicMs() - start;
     this.#stats.uploadMs += ms;
     this.#stats.uploadBytes += collected.uploadBytes;
     log.say(`finished uploading output after ${durationText(ms)}`);
     return collected;
+  }
+
+  async #collect(options: CollectOptions): Promise<Collected> {
+    const { spec, s3 } = this.context;
+    if (!spec.s3Out || !s3) return collectOutput(options);
+    await s3.end();
+    const { ops, hasMkdir, bytes } = s3.collected(this.datum.index);
+    return { ops, hasMkdir, uploadBytes: bytes };
   }
 
   /** Runs err_cmd after the last failed try, on the same /pfs. */

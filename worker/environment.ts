@@ -64,7 +64,8 @@ export function ownEnvironment(spec: JobSpec, datum: WorkDatum): Record<string, 
   const env: Record<string, string> = {};
   for (const input of datum.inputs) {
     const whole = input.path === '/' || spec.git?.[input.name] !== undefined;
-    env[input.name] = `/pfs/${input.name}${whole ? '' : input.path}`;
+    // What is read through S3 has no place below /pfs.
+    if (!input.s3) env[input.name] = `/pfs/${input.name}${whole ? '' : input.path}`;
     env[`${input.name}_COMMIT`] = input.commit;
   }
   env.PACH_JOB_ID = spec.job;

@@ -129,8 +129,9 @@ export class NamespaceSandbox implements Sandbox {
   }
 
   #start(): Agent {
-    const { dir, rootfs, devices, isolation, warm, pipe, mounts } = this.place;
-    const options = { dir, rootfs, devices, root: this.asRoot, infoFd: 4, pipe, mounts };
+    const { dir, rootfs, devices, isolation, warm, pipe, noOut, mounts } = this.place;
+    const bare = pipe || noOut;
+    const options = { dir, rootfs, devices, root: this.asRoot, infoFd: 4, bare, mounts };
     const plainLine = isolation === 'bwrap' ? bwrapLine(options) : unshareLine(options);
     const line = this.limits.wrap(plainLine);
     const [stdout, stderr] = this.pipes.childFds;

@@ -38,7 +38,8 @@ export interface SandboxOptions {
   /** Unpacked image in place of the host's directories. */
   readonly rootfs?: string;
   readonly devices?: readonly string[];
-  readonly pipe?: boolean;
+  /** /pfs/out is a pipe, or not there: nothing is mounted on it. */
+  readonly bare?: boolean;
   readonly mounts?: SlotPlace['mounts'];
 }
 
@@ -99,7 +100,7 @@ export function bwrapLine(options: SandboxOptions): SandboxLine {
   }
   args.push('--ro-bind', `${options.dir}/pfs`, '/pfs');
   // A pipe can be written to whatever the mount below it allows.
-  if (!options.pipe) args.push('--bind', `${options.dir}/out`, '/pfs/out');
+  if (!options.bare) args.push('--bind', `${options.dir}/out`, '/pfs/out');
   for (const [from, to] of options.mounts ?? []) args.push('--ro-bind', from, to);
   args.push('--unshare-pid', '--unshare-ipc', '--die-with-parent', '--clearenv', '--new-session');
   args.push('--info-fd', String(options.infoFd), '--chdir', '/');
@@ -148,7 +149,7 @@ export function unshareLine(options: SandboxOptions): SandboxLine {
     'mkdir -p /pfs 2>/dev/null || [ -d /pfs ]',
     `mount --bind ${dir}/pfs /pfs`,
     'mount -o remount,bind,ro /pfs',
-    ...(options.pipe ? [] : [`mount --bind ${dir}/out /pfs/out`]),
+    ...(options.bare ? [] : [`mount --bind ${dir}/out /pfs/out`]),
     ...(options.mounts ?? []).flatMap(([from, to]) => unshareMount(from, to)),
     ...PRIVATE_DIRS.map((path) => `mount -t tmpfs -o mode=1777 tusk ${path}`),
     'cd /',

@@ -10,6 +10,8 @@ export interface BoxWishes {
   readonly gpu?: boolean;
   readonly warm?: boolean;
   readonly mounts?: readonly Mount[];
+  /** There is no /pfs/out. */
+  readonly noOut?: boolean;
 }
 
 export interface SlotBoxDeps {
@@ -27,7 +29,7 @@ export class SlotBoxes {
   /** Makes the slot's sandbox as wished; the slot must be free. */
   prepare(slot: Pick<Slot, 'index' | 'files'>, wishes: BoxWishes = {}): void {
     const { spawner, isolation, cgroups, gpuDevices } = this.deps;
-    const { rootfs, limits, gpu, warm, mounts = [] } = wishes;
+    const { rootfs, limits, gpu, warm, mounts = [], noOut } = wishes;
     const limited = limits && Object.values(limits).some((one) => one !== undefined);
     const place: SlotPlace = {
       slot: slot.index,
@@ -38,10 +40,12 @@ export class SlotBoxes {
       ...(gpu && gpuDevices.length > 0 ? { devices: gpuDevices } : {}),
       ...(warm ? { warm } : {}),
       ...(mounts.length > 0 ? { mounts } : {}),
+      ...(noOut ? { noOut } : {}),
     };
     const key = JSON.stringify(place);
     if (this.#now.get(slot.index) === key) return;
     this.#now.set(slot.index, key);
+    slot.files.setOut(!noOut);
     spawner.openSlot(place);
   }
 }

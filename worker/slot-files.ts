@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readdirSync,
   rmSync,
+  symlinkSync,
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -48,6 +49,16 @@ export class SlotFiles {
     rmSync(dir, { recursive: true, force: true });
     mkdirSync(join(this.pfs, 'out'), { recursive: true, mode: 0o755 });
     mkdirSync(this.out, { recursive: true, mode: 0o777 });
+  }
+
+  /** Whether there is a /pfs/out. Sandboxes that are open go on as they are. */
+  setOut(shown: boolean): void {
+    const at = join(this.pfs, 'out');
+    const there = lstatSync(at, { throwIfNoEntry: false }) !== undefined;
+    if (shown === there) return;
+    if (!shown) rmSync(at, { recursive: true });
+    else if (this.open) symlinkSync(this.out, at);
+    else mkdirSync(at, { mode: 0o755 });
   }
 
   /** Who owns directories made from now on, and /pfs/out. */

@@ -23,6 +23,8 @@ export interface SlotPlace {
   readonly warm?: boolean;
   /** /pfs/out is a named pipe that lies in `pfs/out`, not the directory `out/`. */
   readonly pipe?: boolean;
+  /** There is no /pfs/out. */
+  readonly noOut?: boolean;
   /** More of the host to show inside, read-only: outside path, inside path; parents first. */
   readonly mounts?: readonly Mount[];
 }

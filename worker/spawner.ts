@@ -89,7 +89,7 @@ class Slot {
     readonly place: SlotPlace,
     readonly deps: SpawnerDeps,
   ) {
-    if (!place.pipe) mkdirSync(join(place.dir, 'pfs', 'out'), { recursive: true });
+    if (!place.pipe && !place.noOut) mkdirSync(join(place.dir, 'pfs', 'out'), { recursive: true });
     mkdirSync(join(place.dir, 'out'), { recursive: true });
     this.#pipes = new SlotPipes(place.dir, (line) => this.#running?.output.add(line));
     this.#limits = new SandboxLimits(place, deps.clock);

@@ -154,6 +154,7 @@ export class TaskInputs {
 
   *#inputs(at: number): Generator<Placement | Walk> {
     for (const input of this.datums[at]?.inputs ?? []) {
+      if (input.s3) continue;
       const node = decodeNode(Buffer.from(input.node, 'base64'));
       const path = input.name + (input.path === '/' ? '' : input.path);
       const how = input.emptyFiles ? 'empty' : input.lazy ? 'lazy' : undefined;

@@ -28,6 +28,9 @@ import { TaskInputs } from './task-inputs.js';
 import { LiveDatums, type LiveTask } from './live-task.js';
 import { TaskLog, type LiveBudget } from './task-log.js';
 import { TaskStats } from './task-stats.js';
+import { DatumS3 } from './s3/datum-s3.js';
+import type { S3Endpoints } from './s3/endpoint.js';
+import { S3Session } from './s3/session.js';
 import { SecretRefused, type WorkerSecrets } from './secrets.js';
 import { findUser, homeOf } from './users.js';
 import type { Limits, RunCommand } from './spawner-protocol.js';
@@ -39,6 +42,7 @@ export interface TaskDeps extends Omit<DatumDeps, 'read'> {
   readonly cache: InputCache;
   readonly images: Pick<Images, 'resolve'>;
   readonly boxes: SlotBoxes;
+  readonly endpoints: Pick<S3Endpoints, 'of'>;
   readonly secrets: Pick<WorkerSecrets, 'of' | 'fresh'>;
   /** All GPUs of this worker. */
   readonly gpus: readonly string[];
@@ -154,6 +158,7 @@ class TaskRun {
         gpu: (spec.gpus ?? 0) > 0,
         warm: spec.transform.warm === true,
         mounts: [...(image.mounts ?? []), ...secrets.mounts],
+        noOut: spec.s3Out === true,
       });
       const gpu = gpuEnvironment(options.gpus ?? [], deps.gpus);
       const root =
@@ -186,6 +191,7 @@ class TaskRun {
       log: this.#log,
       inputs: this.#inputs,
       writer: () => this.#content(),
+      s3: await this.#s3(datum),
       onTry: (attempt: AbortController, stats: WorkStats) => this.live.onTry(attempt, stats),
     };
     const read = (content: FileContent, wait: Wait) => this.#storage.read(content, wait);
@@ -198,6 +204,16 @@ class TaskRun {
     this.#results.push(done.result);
     this.live.done(done.result.state);
     this.#hasMkdir ||= done.hasMkdir;
+  }
+
+  /** Only for datums that read or write through S3. */
+  async #s3(datum: WorkDatum): Promise<DatumS3 | undefined> {
+    const { clock, endpoints } = this.deps;
+    const out = this.spec.s3Out === true;
+    if (!out && !datum.inputs.some(({ s3 }) => s3)) return undefined;
+    const endpoint = await endpoints.of(this.options.slot.index);
+    const deps = { clock, storage: this.#storage, writer: () => this.#content() };
+    return new DatumS3(endpoint, () => new S3Session(deps, datum, out));
   }
 
   /** A datum that cannot even be tried. */

@@ -31,6 +31,7 @@ import { Membership } from './membership.js';
 import { WorkerSecrets } from './secrets.js';
 import { PullLoop } from './pull-loop.js';
 import { Room } from './room.js';
+import { S3Endpoints } from './s3/endpoint.js';
 import { SlotBoxes } from './slot-box.js';
 import type { SpawnerClient } from './spawner-client.js';
 import type { CgroupHome, Isolation } from './spawner-protocol.js';
@@ -281,6 +282,7 @@ class Node implements AsyncDisposable {
       queue,
       cache,
       boxes,
+      endpoints: this.#stack.use(new S3Endpoints({ clock, log })),
       gpus,
       images: new Images({
         engine,

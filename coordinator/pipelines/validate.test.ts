@@ -184,9 +184,7 @@ describe('inputs', () => {
   });
 
   it.each<[string, Spec]>([
-    ['input.pfs.s3', { input: pfs('a', { s3: true, glob: '/' }) }],
     ['spout with an input', { spout: { service: {} } }],
-    ['s3_out', { s3Out: true }],
   ])('says that %s is not supported yet and what to do instead', (field, spec) => {
     expect(check(spec)).toMatch(new RegExp(`^${field}.* is not supported yet .*: \\w+`));
   });

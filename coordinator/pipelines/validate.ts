@@ -327,12 +327,8 @@ export function checkSupported(request: CreatePipelineRequest): void {
   if (request.spout && request.input) {
     refuse('spout with an input', 'let its code read the repo with `pachctl get file`');
   }
-  if (request.s3Out) refuse('s3_out', 'let the code write files to /pfs/out');
   if ((request.spout || request.service) && (request.transform?.cmd.length ?? 0) === 0) {
     refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
-  }
-  for (const node of visit(request.input)) {
-    if (node.pfs?.s3) refuse('input.pfs.s3', 'read files below /pfs/<name>');
   }
 }
 

@@ -14,6 +14,8 @@ export interface InputRef {
   readonly commit: string;
   readonly lazy: boolean;
   readonly emptyFiles: boolean;
+  /** Read through S3. */
+  readonly s3?: boolean;
 }
 
 /** A file or directory of a datum, by reference. */

@@ -112,7 +112,8 @@ export function inputRefOf(pfs: PFSInput, source: Pick<MatchSource, 'commitOf'>)
   const { repo, lazy, emptyFiles } = pfs;
   const branch = pfs.branch || 'master';
   const commit = source.commitOf(repo, branch);
-  return { name: pfs.name || repo, repo, branch, commit, lazy, emptyFiles };
+  const ref = { name: pfs.name || repo, repo, branch, commit, lazy, emptyFiles };
+  return pfs.s3 ? { ...ref, s3: true } : ref;
 }
 
 /** Order of the datums of one pfs input: size descending, then path in byte order. */

@@ -164,7 +164,8 @@ export class JobRun {
     await this.#merging(collector, wait);
     const ending = await this.#ending(collector.plan, collector, wait);
     if (collector.board.counts.failed > 0) {
-      const reason = await failureReason(this.deps, collector.plan, collector.board, wait);
+      const found = await failureReason(this.deps, collector.plan, collector.board, wait);
+      const reason = info.s3Out ? `datum failed: ${found}` : found;
       this.master.write(`job failed: ${reason}`);
       return this.#end(ending, collector, (final) =>
         endWithFailure(this.deps, final, { reason, ...statsOf(ending.header) }, wait),
@@ -267,9 +268,10 @@ export class JobRun {
     this.master.write(
       `outputs merged (${merged.how}): ${merged.root.files} files, ${merged.root.size} bytes`,
     );
-    const output = encodeNode(merged.root).toString('base64');
+    // Objects that replaced others can not be taken out again: no later output is made from it.
+    const output = info.s3Out ? {} : { output: encodeNode(merged.root).toString('base64') };
     const state = deps.egress?.wanted(info) ? 'EGRESSING' : 'SUCCESS';
-    await this.#end({ header: { ...header, output } }, collector, async (final) => {
+    await this.#end({ header: { ...header, ...output } }, collector, async (final) => {
       if (state === 'EGRESSING') wait.watch.commitDone();
       await endWithSuccess(deps, final, { root: merged.root, ...statsOf(header), state }, wait);
     });
@@ -313,6 +315,7 @@ export class JobRun {
           job: this.#job.id,
           map: header.map,
           ...from,
+          overwrite: info.s3Out,
           indexes: (inner) => this.#indexes(info, inner),
         },
         wait,

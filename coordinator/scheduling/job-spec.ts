@@ -29,6 +29,7 @@ export function jobSpec(info: PipelineInfo, job: JobRecord, epoch: number): JobS
     datumTries: info.datumTries > 0 ? info.datumTries : DATUM_TRIES,
     datumTimeoutMs: durationMs(info.datumTimeout),
     ...(memoryBytesMax === undefined ? {} : { memoryBytesMax }),
+    ...(info.s3Out ? { s3Out: true } : {}),
     ...(info.enableStats && !info.s3Out && !info.spout ? { enableStats: true } : {}),
     ...(diskBytesMax === undefined ? {} : { diskBytesMax }),
     ...(info.maxQueueSize > 1 ? { queueSize: info.maxQueueSize } : {}),
@@ -57,6 +58,11 @@ export function transformOf({ transform }: PipelineInfo): JobSpec['transform'] {
 function gitOf({ input }: PipelineInfo): Pick<JobSpec, 'git'> {
   const inputs = gitInputs(input).map(({ name, url, branch }) => [name, { url, branch }] as const);
   return inputs.length === 0 ? {} : { git: Object.fromEntries(inputs) };
+}
+
+/** Whether no datum of a job is taken over from an earlier one. */
+export function runsAll({ reprocessSpec, s3Out }: PipelineInfo): boolean {
+  return s3Out || reprocessSpec === 'every_job';
 }
 
 /** Milliseconds; 0 when absent. */

@@ -23,7 +23,11 @@ export function mergeDeps(
         throw error;
       }
     },
-    merge: (parts, wait) =>
-      trees.apply(undefined, inputs(parts), { ...wait, ordinal, mode: 'merge' }),
+    merge: (parts, { signal, overwrite }) =>
+      trees.apply(undefined, inputs(parts), {
+        signal,
+        ordinal,
+        mode: overwrite ? 'put' : 'merge',
+      }),
   };
 }

@@ -26,8 +26,11 @@ export interface MergeDeps {
     change: { readonly removed: readonly RunPart[]; readonly added: readonly RunPart[] },
     wait: Wait,
   ): Promise<DirNode | undefined>;
-  /** Throws STATE_CONFLICT when a path is file and directory. */
-  merge(parts: readonly RunPart[], wait: Wait): Promise<DirNode>;
+  /**
+   * Throws STATE_CONFLICT when a path is file and directory. With `overwrite` the later part has the
+   * last word on a path; otherwise contents are concatenated.
+   */
+  merge(parts: readonly RunPart[], wait: Wait & { readonly overwrite?: boolean }): Promise<DirNode>;
 }
 
 export interface MergeInput {
@@ -36,6 +39,8 @@ export interface MergeInput {
   readonly map: string;
   /** Earlier manifest with its output, which `map` was made from. */
   readonly base?: { readonly header: ManifestHeader; readonly output: DirNode };
+  /** Of datums that write the same path the last one counts, in the order of enumeration. */
+  readonly overwrite?: boolean;
   /** Enumeration index of each datum, by manifest key (latin1). Only asked for when needed. */
   readonly indexes: (wait: Wait) => Promise<ReadonlyMap<string, number>>;
 }
@@ -89,7 +94,20 @@ async function mergeAll(deps: MergeDeps, input: MergeInput, wait: Wait): Promise
   for await (const { key, value } of deps.maps.scan(input.map, wait)) {
     parts.add(key, decodeRecord(value));
   }
-  return deps.merge(await parts.placed(wait), wait);
+  const placed = await parts.placed(wait);
+  if (!input.overwrite) return deps.merge(placed, wait);
+  // Tasks are runs of neighbours, so ordered parts make ordered datums.
+  const ordered = placed
+    .map((part) => ({ part, first: firstOf(part) }))
+    .sort((a, b) => a.first - b.first)
+    .map(({ part }) => part);
+  return deps.merge(ordered, { ...wait, overwrite: true });
+}
+
+function firstOf({ select }: RunPart): number {
+  let first = Infinity;
+  for (const place of select.values()) first = Math.min(first, place);
+  return first;
 }
 
 interface Part {

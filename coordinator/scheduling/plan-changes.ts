@@ -9,6 +9,7 @@ import type { DirNode, Wait } from '../../storage/types.js';
 import { joinByLookup, joinSorted, type Entry, type KeyValue } from './carry.js';
 import { datumId, datumKey, type Datum, type DatumFile } from './datum.js';
 import { compareFiles, inputRefOf, type DatumList } from './enumerate.js';
+import { runsAll } from './job-spec.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { ManifestHeader, PlannedInput } from './model.js';
 import type { PlanDeps, PlanInput } from './plan.js';
@@ -82,7 +83,7 @@ export async function planChanges(
   const base = headers.find(({ header }) => header.output !== undefined);
   const before = base?.header.input;
   if (!base || !before || base.header.unsuccessful > 0) return undefined;
-  if (input.info.reprocessSpec === 'every_job') return undefined;
+  if (runsAll(input.info)) return undefined;
   const planned = await plannedInput(input, wait);
   if (!planned || planned.name !== before.name || planned.glob !== before.glob) return undefined;
   const changes = await changesBetween(input, { before, planned, of: base.header.total }, wait);

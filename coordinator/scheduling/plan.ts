@@ -13,7 +13,7 @@ import type { JobRecord } from '../pipelines/model.js';
 import { joinSorted, type Entry } from './carry.js';
 import { datumId, datumTag, KeyMaker, type Datum } from './datum.js';
 import { enumerate, mayRepeat, type DatumList } from './enumerate.js';
-import { jobSpec } from './job-spec.js';
+import { jobSpec, runsAll } from './job-spec.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { JobPlan, ManifestHeader, ManifestHistory } from './model.js';
 import { askOthers, listed, plannedInput, planChanges, type Found } from './plan-changes.js';
@@ -188,7 +188,7 @@ async function openOf(
   list: DatumList,
   wait: Wait,
 ): Promise<Pick<Found, 'open' | 'carried' | 'base'>> {
-  const fresh = input.info.reprocessSpec === 'every_job' || headers.length === 0;
+  const fresh = runsAll(input.info) || headers.length === 0;
   if (fresh && !mayRepeat(input.info.input)) {
     // All of them run and none has a twin: nothing has to be known about them before their turn.
     const carried = await deps.maps.build([], wait);
@@ -305,6 +305,7 @@ function workInput(file: Datum[number]): WorkDatum['inputs'][number] {
     path: file.path,
     ...(file.input.lazy ? { lazy: true } : {}),
     ...(file.input.emptyFiles ? { emptyFiles: true } : {}),
+    ...(file.input.s3 ? { s3: true } : {}),
     node: encodeNode(file.node).toString('base64'),
   };
 }

@@ -38,6 +38,7 @@ import type { ContainerEngine } from '../../worker/engine.js';
 import { Images } from '../../worker/images.js';
 import { InputCache } from '../../worker/input-cache.js';
 import { makeSlotFiles, probeIsolation } from '../../worker/isolation.js';
+import { S3Endpoints } from '../../worker/s3/endpoint.js';
 import { SlotBoxes } from '../../worker/slot-box.js';
 import { SpawnerClient } from '../../worker/spawner-client.js';
 import type { CgroupHome, Isolation } from '../../worker/spawner-protocol.js';
@@ -128,6 +129,7 @@ export async function openTaskBench(options: BenchOptions = {}) {
   const inherited = { PATH: '/usr/local/bin:/usr/bin:/bin' };
   const secrets = new WorkerSecrets({ isolation, dataDir, ask: () => Promise.resolve([]) });
   const clones = new GitClones(join(dataDir, 'git'));
+  const endpoints = new S3Endpoints({ clock, log });
 
   const deps = (live: (line: LogLine) => void): TaskDeps => ({
     clock,
@@ -138,6 +140,7 @@ export async function openTaskBench(options: BenchOptions = {}) {
     images,
     secrets,
     clones,
+    endpoints,
     gpus,
     trees: storage.trees,
     blobs: new BlobCache(storage),

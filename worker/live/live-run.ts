@@ -25,6 +25,7 @@ import { clientFiles } from './client-files.js';
 import { Forwarder, needFreePort } from './forwarder.js';
 import { commandOf, findBox, placeOf, type LiveBox } from './live-box.js';
 import { LiveLog } from './live-log.js';
+import { openLiveS3 } from './live-s3.js';
 import { Reporter, type ClusterLink } from './reporter.js';
 import { makePipe, SpoutPipe } from './spout-pipe.js';
 import { SpoutSink } from './spout-sink.js';
@@ -148,6 +149,7 @@ export class LiveRun {
     const files = new SlotFiles(dir);
     const box = await findBox(this.deps, spec, wait);
     const place = await this.#fill(spec, box, files, reply, wait);
+    await using s3 = await openLiveS3(this.deps, this.slot, this.#storage(), spec, wait);
     this.deps.spawner.openSlot({
       slot: this.slot,
       isolation: this.deps.isolation,
@@ -156,7 +158,7 @@ export class LiveRun {
       mounts: [...(box.image.mounts ?? []), ...place.mounts, ...box.mounts],
       ...placeOf(box, this.deps),
     });
-    const command = commandOf(this.deps, spec, box, place.env);
+    const command = commandOf(this.deps, spec, box, { ...place.env, ...s3.env });
     if (command.argv.length === 0) {
       throw invalidInput('nothing to run: no transform.cmd and no entrypoint');
     }

@@ -1,0 +1,128 @@
+/**
+ * What user code sees through S3 while a datum runs: its inputs as read-only buckets, and with
+ * `s3_out` the bucket `out`. Nothing is copied to this machine.
+ *
+ * E1 After `end` nothing is served or taken any more; what was being taken is dropped.
+ * E2 A store that fails ends the run through `failed`: the datum is not to blame.
+ */
+import type { Clock } from '../../core/clock.js';
+import { cancelled, codeOf, unavailable, type ErrorCode } from '../../core/errors.js';
+import { newUuid } from '../../core/ids.js';
+import { Semaphore } from '../../core/semaphore.js';
+import type { Exchange } from '../../http/http-server.js';
+import { readTarget } from '../../http/s3/request.js';
+import type { WorkDatum } from '../../queue/messages.js';
+import { decodeNode, type ContentWriter, type Storage } from '../../storage/index.js';
+import type { DirNode, RunOp } from '../../storage/types.js';
+import { bucketOperation } from './buckets.js';
+import { OUT, OutBucket } from './out-bucket.js';
+import { Uploads } from './uploads.js';
+
+export interface SessionDeps {
+  readonly clock: Clock;
+  readonly storage: Storage;
+  /** For outputs of the task; flushed before its result is published. */
+  readonly writer: () => ContentWriter;
+}
+
+/** Uploads at once, each of which may hold a chunk of 16 MiB. */
+const UPLOADS_MAX = 8;
+
+const WEATHER = new Set<ErrorCode>(['UNAVAILABLE', 'OVERLOADED', 'DEADLINE', 'NO_SPACE']);
+
+export class S3Session {
+  /** Inputs by bucket. */
+  readonly inputs: ReadonlyMap<string, DirNode>;
+  readonly out: OutBucket | undefined;
+  readonly uploads = new Uploads();
+  readonly uploading = new Semaphore(UPLOADS_MAX);
+  readonly startMs: number;
+  readonly #ended = new AbortController();
+  readonly #failed = new AbortController();
+  readonly #serving = new Set<Promise<void>>();
+  #bytes = 0;
+
+  constructor(
+    readonly deps: SessionDeps,
+    readonly datum: WorkDatum,
+    s3Out: boolean,
+  ) {
+    this.inputs = new Map(
+      datum.inputs.flatMap(({ name, node, s3 }) => {
+        const root = s3 ? decodeNode(Buffer.from(node, 'base64')) : undefined;
+        return root?.type === 'dir' ? [[name, root] as const] : [];
+      }),
+    );
+    this.out = s3Out ? new OutBucket() : undefined;
+    this.startMs = deps.clock.wallMs();
+  }
+
+  /** Bytes of inputs that were read. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Aborts with the reason when the store failed. */
+  get failed(): AbortSignal {
+    return this.#failed.signal;
+  }
+
+  /** Reads bytes of an input; they count. */
+  get reader(): Pick<Storage, 'read'> {
+    return {
+      read: (content, options) => {
+        this.#bytes += options.length ?? content.size;
+        return this.deps.storage.read(content, options);
+      },
+    };
+  }
+
+  /** Buckets in order of their names. */
+  buckets(): string[] {
+    return [...this.inputs.keys(), ...(this.out ? [OUT] : [])].sort();
+  }
+
+  newUploadId(): string {
+    return newUuid().replaceAll('-', '');
+  }
+
+  /** Answers a request. UNAVAILABLE once the session has ended. */
+  async handle(exchange: Exchange): Promise<void> {
+    if (this.#ended.signal.aborted) throw unavailable('the datum has ended');
+    const signal = AbortSignal.any([exchange.signal, this.#ended.signal]);
+    const serving = this.#serve({
+      ...exchange,
+      signal,
+      get expectsContinue() {
+        return exchange.expectsContinue;
+      },
+      set expectsContinue(value) {
+        exchange.expectsContinue = value;
+      },
+    });
+    this.#serving.add(serving);
+    await serving.finally(() => this.#serving.delete(serving));
+  }
+
+  /** The objects in `out`, as changes with this seq. */
+  collected(seq: number): { ops: RunOp[]; hasMkdir: boolean; bytes: number } {
+    return this.out?.ops(seq) ?? { ops: [], hasMkdir: false, bytes: 0 };
+  }
+
+  /** Stops serving (E1). */
+  async end(): Promise<void> {
+    if (!this.#ended.signal.aborted) this.#ended.abort(cancelled('the datum has ended'));
+    await Promise.allSettled(this.#serving);
+  }
+
+  async #serve(exchange: Exchange): Promise<void> {
+    exchange.signal.throwIfAborted();
+    try {
+      const target = readTarget(exchange, this.deps.clock.wallMs());
+      await bucketOperation(this, target);
+    } catch (error) {
+      if (WEATHER.has(codeOf(error)) && !exchange.signal.aborted) this.#failed.abort(error);
+      throw error;
+    }
+  }
+}
