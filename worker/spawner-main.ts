@@ -29,6 +29,8 @@ process.on('message', (message) => {
 process.on('disconnect', leave);
 // A signal for the whole group (Ctrl-C) is the worker's business: it drains, then disconnects.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+// A worker that ended while this program was loading said so to nobody.
+if (!process.connected) leave();
 tell({ kind: 'ready' });
 
 for (;;) {

@@ -3,10 +3,18 @@
  * cluster says, running tasks in its slots. Stateless but for its caches.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.js';
-import { messageOf, stateConflict, unavailable } from '../core/errors.js';
+import { invalidInput, messageOf, stateConflict, unavailable } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { ResourceStack } from '../core/resource-stack.js';
 import { retry } from '../core/retry.js';
@@ -425,7 +433,16 @@ function helloOf({ config, version }: WorkerDeps, machine: Machine): WorkerHello
 
 /** One worker per data directory: two would empty each other's slots. */
 function claimDataDir(dataDir: string): void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o755 });
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o755 });
+    accessSync(dataDir, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw invalidInput(
+      `cannot use ${dataDir} as the worker's data directory: ${messageOf(error)}; ` +
+        'choose another one with --data-dir',
+      { cause: error },
+    );
+  }
   const file = pidFile(dataDir);
   let pid = 0;
   try {

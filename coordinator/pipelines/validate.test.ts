@@ -183,9 +183,10 @@ describe('inputs', () => {
     expect(check({ input: undefined })).toBeUndefined();
   });
 
-  it.each<[string, Spec]>([
-    ['spout with an input', { spout: { service: {} } }],
-  ])('says that %s is not supported yet and what to do instead', (field, spec) => {
-    expect(check(spec)).toMatch(new RegExp(`^${field}.* is not supported yet .*: \\w+`));
-  });
+  it.each<[string, Spec]>([['spout with an input', { spout: { service: {} } }]])(
+    'says that %s is not supported yet and what to do instead',
+    (field, spec) => {
+      expect(check(spec)).toMatch(new RegExp(`^${field}.* is not supported yet .*: \\w+`));
+    },
+  );
 });
