@@ -38,6 +38,7 @@ const CACHE_GIB = 10;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** What user code may know of the worker's own environment. */
 const INHERITED = ['PATH', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ'];
+const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error'];
 const KINDS: readonly string[] = ['bwrap', 'unshare', 'plain'];
 
 /** Reads the command line; INVALID_INPUT names the flag. */
@@ -70,7 +71,7 @@ export function readConfig(
     dataDir,
     slots: number('slots', values.slots ?? String(availableParallelism()), 1, 1024),
     logFile: values['log-file'],
-    logLevel: values['log-level'] ?? 'info',
+    logLevel: logLevel(values['log-level'] ?? 'info'),
     labels: labels(values.label ?? []),
     isolation: isolation as Isolation | undefined,
     gpus: values.gpus === undefined ? undefined : gpuIds(values.gpus),
@@ -126,6 +127,11 @@ function number(name: string, text: string, min: number, max: number): number {
     throw invalidInput(`--${name} ${text}: expected a number from ${min} to ${max}`);
   }
   return name === 'slots' ? Math.floor(value) : value;
+}
+
+function logLevel(text: string): string {
+  if (LEVELS.includes(text)) return text;
+  throw invalidInput(`--log-level ${text}: expected ${LEVELS.join(', ')}`);
 }
 
 /** `0,1,2`, ids of the driver, or `none`. */

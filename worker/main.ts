@@ -49,7 +49,10 @@ async function main(): Promise<void> {
     await runWorker(deps, { signal: drain.signal, abort: abort.signal });
   } catch (error) {
     if (drain.signal.aborted) return;
-    log.fatal({ err: error, errorCode: codeOf(error) }, 'the worker ends');
+    const errorCode = codeOf(error);
+    // What a person can put right needs no stack.
+    const why = errorCode === 'INTERNAL' ? { err: error } : { reason: messageOf(error) };
+    log.fatal({ ...why, errorCode }, 'the worker ends');
     log.flush();
     throw error;
   } finally {

@@ -83,8 +83,10 @@ export async function runWorker(
   const machine = await lookAtMachine(deps, isolation, options);
   spawner.onClosed(() => closeCgroups(machine.cgroups));
   const hello = helloOf(deps, machine);
-  const { slots, limits, gpus, engine } = hello;
-  log.info({ worker: hello.workerId, slots, isolation, limits, gpus, engine }, 'worker starts');
+  const { workerId, slots, limits, gpus, engine, labels } = hello;
+  const cacheGib = config.cacheBytes / 2 ** 30;
+  const told = { worker: workerId, slots, isolation, limits, gpus, engine, labels, cacheGib };
+  log.info(told, 'worker starts');
   const node = new Node({ ...deps, log: log.child({ worker: hello.workerId }) }, hello, machine);
   stack.use(node);
   await node.run(options);

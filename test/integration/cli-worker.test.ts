@@ -1,0 +1,103 @@
+/** `tusk worker` as a person starts it: its flags reach the worker, and what is wrong is said. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { CreatePipelineRequest, JobState } from '../../proto/generated/pps.js';
+import { startStack, type Stack } from '../support/stack.js';
+import { tempDir, type TempDir } from '../support/temp-dir.js';
+import { until } from '../support/until.js';
+
+const TUSK = join(import.meta.dirname, '../../cli/bin/tusk');
+let stack: Stack;
+let dir: TempDir;
+
+beforeAll(async () => {
+  [stack, dir] = await Promise.all([startStack({ workers: 0 }), tempDir('worker')]);
+});
+afterAll(async () => {
+  await stack[Symbol.asyncDispose]();
+  await dir[Symbol.asyncDispose]();
+});
+
+function start(args: readonly string[]) {
+  const words = ['worker', ...args];
+  const child = spawn(TUSK, words, { cwd: dir.path, env: { ...process.env, HOME: dir.path } });
+  let said = '';
+  child.stdout.on('data', (part) => (said += String(part)));
+  child.stderr.on('data', (part) => (said += String(part)));
+  return { child, ended: once(child, 'close'), said: () => said };
+}
+
+it('takes its flags, also paths that are relative, and leaves when it is told to', async () => {
+  await stack.client.createRepo('in');
+  await stack.client.put('in', { '/a': 'one' });
+  await stack.client.createPipeline(
+    CreatePipelineRequest.fromPartial({
+      pipeline: { name: 'picky' },
+      transform: { cmd: ['sh'], stdin: ['cat /pfs/in/a > /pfs/out/a'] },
+      input: { pfs: { repo: 'in', glob: '/*' } },
+      schedulingSpec: { nodeSelector: { disk: 'ssd', zone: 'b' } },
+    }),
+  );
+  const worker = start([
+    ...['--join', stack.address, '--data-dir', 'data/of/worker', '--log-file', 'worker.log'],
+    ...['--slots', '3', '--label', 'disk=ssd', '--label', 'zone=b', '--gpus', 'none'],
+    ...['--isolation', 'unshare', '--cache-gib', '0.5', '--log-level', 'debug'],
+  ]);
+  const job = await stack.client.ended('picky');
+  expect({ state: job.state, reason: job.reason }).toEqual({
+    state: JobState.JOB_SUCCESS,
+    reason: '',
+  });
+  const log = readFileSync(join(dir.path, 'worker.log'), 'utf8');
+  const lines = log
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(lines.find(({ msg }) => msg === 'worker starts')).toMatchObject({
+    slots: 3,
+    isolation: 'unshare',
+    gpus: [],
+    labels: { disk: 'ssd', zone: 'b' },
+    cacheGib: 0.5,
+  });
+  expect(readFileSync(join(dir.path, 'data/of/worker/worker.pid'), 'utf8')).toMatch(/^\d+$/);
+
+  const second = start(['--join', stack.address, '--data-dir', 'data/of/worker']);
+  expect(await second.ended).toEqual([1, null]);
+  expect(second.said()).toMatch(/another worker \(process \d+\) uses .*data\/of\/worker/);
+
+  worker.child.kill('SIGTERM');
+  expect((await worker.ended)[1] ?? 'an exit').toBe('an exit');
+  await until('the cluster knows', async () => {
+    const { stdout } = await stack.tusk(['inspect', 'pipeline', 'picky']);
+    return !/Workers Available: 1/.test(stdout);
+  });
+});
+
+it('ends at once and says what is wrong with a flag', async () => {
+  writeFileSync(join(dir.path, 'file'), '');
+  const good = ['--join', stack.address];
+  const wrong: [string[], RegExp][] = [
+    [[], /--join is required/],
+    [['--join', 'nowhere'], /--join nowhere: expected HOST:PORT/],
+    [[...good, '--data-dir', 'file'], /cannot use .*\/file as the worker's data directory: EEXIST/],
+    [[...good, '--data-dir', 'file/below'], /cannot use .*\/file\/below as the worker's data dir/],
+    [[...good, '--isolation', 'vm'], /--isolation vm: expected bwrap, unshare, plain/],
+    [[...good, '--cache-gib', 'much'], /--cache-gib much: expected a number/],
+    [[...good, '--label', 'x'], /--label x/],
+    [[...good, '--slots', '0'], /--slots must be at least 1/],
+    [[...good, '--log-level', 'loud'], /--log-level loud: expected/],
+  ];
+  await Promise.all(
+    wrong.map(async ([args, text]) => {
+      const { ended, said } = start(args);
+      const [code] = (await ended) as [number];
+      expect({ args, code }).toEqual({ args, code: 1 });
+      expect(said()).toMatch(text);
+      expect(said()).not.toMatch(/\n +at .*\(/);
+    }),
+  );
+});
