@@ -8,6 +8,7 @@ import type { Wait } from '../../storage/types.js';
 import type { Meta } from '../meta/index.js';
 import { createBranchIn } from '../versioning/branches.js';
 import { finishCommitIn, startCommitIn } from '../versioning/commits.js';
+import { deleteCommitIn } from '../versioning/delete-commit.js';
 import {
   openKey,
   openPrefix,
@@ -24,9 +25,11 @@ import {
   isTerminal,
   jobByCommitKey,
   jobKey,
+  pipelineKey,
   setJobStateIn,
   type JobPointer,
   type JobRecord,
+  type PipelineRecord,
 } from './model.js';
 import type { SpecStore } from './spec-store.js';
 import { openStatsCommitIn } from './stats-commit.js';
@@ -115,13 +118,22 @@ export async function needInputReposIn(scope: Scope, info: PipelineInfo): Promis
   }
 }
 
-/** Finishes every open commit that the pipeline was to fill as empty, and kills their jobs. */
+/**
+ * Finishes every open commit that the pipeline was to fill as empty, and kills their jobs. What a
+ * spout has begun is a part of something: it goes.
+ */
 export async function closeOutputsIn(
   scope: Scope,
   pipeline: string,
   options: { reason: string },
 ): Promise<void> {
+  const record = await scope.t.getJson<PipelineRecord>(pipelineKey(pipeline));
   for (const open of await scope.t.rangeJson<OpenRecord>(openPrefix(pipeline))) {
+    if (record?.live === 'spout') {
+      const commit = await scope.commitForUpdate(open);
+      if (commit) await deleteCommitIn(scope, commit);
+      continue;
+    }
     const made = open.provenance.some((p) => p.repo === SPEC_REPO && p.branch === pipeline);
     // Its stats commit was closed with the output commit.
     if (made && (await scope.t.getJson(openKey(open)))) await closeOutputIn(scope, open, options);

@@ -1,6 +1,6 @@
 /** What workers say about services and spouts, and the commits that spouts make (P2). */
 import { ordinalOf } from '../../../core/ids.js';
-import { invalidInput, stateConflict } from '../../../core/errors.js';
+import { AppError, codeOf, invalidInput, messageOf, unavailable } from '../../../core/errors.js';
 import type {
   DutyReply,
   DutyReport,
@@ -62,7 +62,7 @@ export async function reportDuty(
     },
     { ...wait, label: `report of ${pipeline}` },
   );
-  if (!live) throw notYours(report);
+  if (!live) throw new NotYours(report);
   const marker = live.kind === 'spout' ? await markerRoot(deps, pipeline, wait) : undefined;
   return {
     marker: marker === undefined ? Buffer.alloc(0) : Buffer.from(marker, 'base64'),
@@ -74,15 +74,17 @@ type DutyName = Pick<DutyReport, 'pipeline' | 'run' | 'worker'>;
 
 async function needDuty(t: MetaTxn, name: DutyName): Promise<void> {
   const record = await t.getJson<LiveRecord>(liveKey(name.pipeline));
-  if (!isDuty(record, name)) throw notYours(name);
+  if (!isDuty(record, name)) throw new NotYours(name);
 }
 
 function isDuty(record: LiveRecord | undefined, { run, worker }: DutyName): record is LiveRecord {
   return record?.run === run && record.worker === worker;
 }
 
-function notYours({ pipeline, worker }: DutyName): Error {
-  return stateConflict(`pipeline ${pipeline} is no longer run by worker ${worker}`);
+class NotYours extends AppError {
+  constructor({ pipeline, worker }: DutyName) {
+    super('STATE_CONFLICT', `pipeline ${pipeline} is no longer run by worker ${worker}`);
+  }
 }
 
 async function addLogs(t: MetaTxn, report: DutyReport): Promise<void> {
@@ -157,8 +159,18 @@ export async function commitSpout(
     return { commit: made.id, epoch };
   } catch (error) {
     if (error instanceof Done) return { commit: error.commit, epoch };
-    throw error;
+    throw notLost(error);
   }
+}
+
+/** A conflict tells the worker that its duty is another's: other ones go by other names. */
+function notLost(error: unknown): unknown {
+  if (codeOf(error) !== 'STATE_CONFLICT' || error instanceof NotYours) return error;
+  const message = messageOf(error);
+  const options = { cause: error };
+  // Somebody has a commit open there: its end lets this one in.
+  if (/has not been finished/.test(message)) return unavailable(message, options);
+  return invalidInput(`the tar stream does not fit what is there: ${message}`, options);
 }
 
 /** Objects that nothing referred to while a collection passed their epoch may be gone. */
