@@ -1,6 +1,12 @@
 /** More of what services and spouts do: ports, ends, and the commits of spouts as users see them. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CreatePipelineRequest, JobState, PipelineState } from '../../proto/generated/pps.js';
+import {
+  CreatePipelineRequest,
+  JobState,
+  ListPipelineRequest,
+  PipelineState,
+  type PipelineInfos,
+} from '../../proto/generated/pps.js';
 import { freePort } from '../support/free-port.js';
 import { startStack, type Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
@@ -32,13 +38,11 @@ const answers = (url: string, body: string) =>
 
 async function inspect(name: string): Promise<{ state: PipelineState; reason: string }> {
   const { pps } = stack.client;
-  const { pipelineInfo } = await stack.client.call(pps.listPipeline.bind(pps), {
-    pipeline: { name },
-    history: 0,
-    allowIncomplete: false,
-    jqFilter: '',
-  });
-  const { state, reason } = (pipelineInfo ?? [])[0] ?? { state: -1, reason: '' };
+  const { pipelineInfo } = await stack.client.call<ListPipelineRequest, PipelineInfos>(
+    pps.listPipeline.bind(pps),
+    ListPipelineRequest.fromPartial({ pipeline: { name } }),
+  );
+  const { state, reason } = pipelineInfo[0] ?? { state: -1, reason: '' };
   return { state: state as PipelineState, reason };
 }
 
