@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import type { Clock } from '../core/clock.js';
 import { newUuid } from '../core/ids.js';
 import type { Log } from '../core/log.js';
+import type { RecentLines } from '../core/recent-lines.js';
 import { ResourceStack } from '../core/resource-stack.js';
 import { sha256Hex } from '../core/sha256.js';
 import { APIService as AdminService } from '../proto/generated/admin.js';
@@ -79,6 +80,8 @@ export interface CoordinatorDeps {
   readonly config: CoordinatorConfig;
   readonly secrets: CoordinatorSecrets;
   readonly log: Log;
+  /** What the log wrote lately. */
+  readonly recent: RecentLines;
   readonly clock: Clock;
 }
 
@@ -90,7 +93,7 @@ export interface Coordinator extends AsyncDisposable {
 
 /** Opens everything and serves. The error of a part that can not start says which and why. */
 export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promise<Coordinator> {
-  const { config, secrets, log, clock } = deps;
+  const { config, secrets, log, recent, clock } = deps;
   const stack = new ResourceStack();
   try {
     const meta = stack.use(await openMeta({ endpoints: config.etcd, log, clock }, wait));
@@ -191,7 +194,14 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           service(
             PpsService,
             joiningPps(
-              ppsHandlers({ pipelines, scheduling, collector, secrets: secretStore }),
+              ppsHandlers({
+                pipelines,
+                scheduling,
+                collector,
+                secrets: secretStore,
+                recent,
+                clock,
+              }),
               transactions,
             ),
           ),

@@ -4,6 +4,7 @@ import { systemClock } from '../core/clock.js';
 import { codeOf, messageOf } from '../core/errors.js';
 import { growHeapFreely } from '../core/heap.js';
 import { createLog } from '../core/log.js';
+import { RecentLines } from '../core/recent-lines.js';
 import { loadConfig, loadSecrets } from './config.js';
 import { openCoordinator } from './coordinator.js';
 
@@ -17,8 +18,10 @@ async function main(): Promise<void> {
   // The S3 SDK tells every user that it will want a newer Node one day; that is ours to know.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const config = loadConfig(values.config);
+  const recent = new RecentLines();
   const log = createLog({
     part: 'coordinator',
+    recent,
     level: config.logLevel,
     ...(config.logFile === undefined ? {} : { file: config.logFile }),
     pretty: config.logPretty,
@@ -33,7 +36,7 @@ async function main(): Promise<void> {
     process.exit(70);
   });
   try {
-    const deps = { config, secrets: loadSecrets(process.env), log, clock: systemClock };
+    const deps = { config, secrets: loadSecrets(process.env), log, recent, clock: systemClock };
     await using coordinator = await openCoordinator(deps, { signal: stop.signal });
     log.info({ port: coordinator.port }, 'coordinator serves');
     await new Promise<void>((resolve) => {

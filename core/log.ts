@@ -15,6 +15,8 @@ export interface LogOptions {
   readonly level?: string;
   /** Also write pretty text to standard error. */
   readonly pretty?: boolean;
+  /** Also gets every line, as JSON. */
+  readonly recent?: { write(line: string): void };
 }
 
 export function createLog(options: LogOptions): Log {
@@ -34,6 +36,7 @@ export function createLog(options: LogOptions): Log {
       stream: pino.transport(transport) as pino.DestinationStream,
     });
   }
+  if (options.recent) streams.push({ level: level as pino.Level, stream: options.recent });
   return pino({ level, base: { part: options.part, pid: process.pid } }, pino.multistream(streams));
 }
 

@@ -1,12 +1,7 @@
 /** pps.API: datums and logs of jobs. */
-import {
-  codeOf,
-  invalidInput,
-  notFound,
-  stateConflict,
-  unimplemented,
-  wrap,
-} from '../../core/errors.js';
+import type { Clock } from '../../core/clock.js';
+import { codeOf, invalidInput, notFound, stateConflict, wrap } from '../../core/errors.js';
+import type { RecentLines } from '../../core/recent-lines.js';
 import { FileType, type FileInfo } from '../../proto/generated/pfs.js';
 import {
   DatumState,
@@ -15,7 +10,7 @@ import {
   type GetLogsRequest,
   type ListDatumRequest,
   type ListDatumStreamResponse,
-  type LogMessage,
+  LogMessage,
   type WorkerStatus,
 } from '../../proto/generated/pps.js';
 import type { LogLine } from '../../queue/messages.js';
@@ -38,6 +33,9 @@ import {
 import type { Handlers } from './handler.js';
 
 export interface DatumDeps {
+  /** This coordinator's own log. */
+  readonly recent: RecentLines;
+  readonly clock: Clock;
   readonly pipelines: Pipelines;
   readonly scheduling: Pick<
     Scheduler,
@@ -215,14 +213,12 @@ async function* getLogs(
         'must specify the Job or Pipeline that the datum is from to get logs for it',
       );
     }
-    throw unimplemented(
-      'logs of the server itself are not served yet; read the log file that `tusk up` prints',
-    );
+    yield* serverLogs(deps, request, wait);
+    return;
   }
   const owner = await ownerOf(deps, { job, pipeline }, wait);
   // Both given and not belonging together: every filter must hold, so there is nothing.
   if (pipeline !== '' && owner !== pipeline) return;
-  const since = request.since;
   const query: LogQuery = {
     pipeline: owner,
     ...(job === '' ? {} : { job }),
@@ -232,9 +228,26 @@ async function* getLogs(
     userOnly: request.userOnly,
     follow: request.follow,
     tail: Math.max(0, request.tail),
-    sinceMs: since ? Math.max(0, since.seconds * 1000 + since.nanos / 1e6) : DAY_MS,
+    sinceMs: sinceMs(request),
   };
   for await (const line of deps.scheduling.readLogs(query, wait)) yield toLogMessage(line);
+}
+
+function sinceMs({ since }: GetLogsRequest): number {
+  return since ? Math.max(0, since.seconds * 1000 + since.nanos / 1e6) : DAY_MS;
+}
+
+/** The newest lines of this coordinator's own log; only `message` is set, and the time. */
+async function* serverLogs(
+  { recent, clock }: DatumDeps,
+  request: GetLogsRequest,
+  wait: Wait,
+): AsyncGenerator<LogMessage> {
+  const { follow } = request;
+  const query = { follow, tail: Math.max(0, request.tail), sinceMs: sinceMs(request) };
+  for await (const { ts, text } of recent.read(query, clock, wait)) {
+    yield LogMessage.fromPartial({ message: text, ts: toTimestamp(ts) });
+  }
 }
 
 async function ownerOf(

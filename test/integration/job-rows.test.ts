@@ -599,6 +599,16 @@ describe('logs', () => {
     expect(await refusal(getLogs(request))).toContain(text);
   });
 
+  it('of the server come without job or pipeline', async () => {
+    const lines = await getLogs({ tail: 1000 });
+    expect(lines.length).toBeGreaterThan(10);
+    expect(lines.some(({ message }) => / info coordinator serves /.test(message))).toBe(true);
+    expect(lines[0]).toMatchObject({ pipelineName: '', jobId: '', workerId: '', user: false });
+    expect((await stack.tusk(['logs', '--tail', '2'])).stdout.trimEnd().split('\n')).toHaveLength(
+      2,
+    );
+  });
+
   it('stay when the worker and the pipeline’s work are gone', async () => {
     await stack.tusk(['stop', 'pipeline', 'mix']);
     const [worker] = stack.workers;
