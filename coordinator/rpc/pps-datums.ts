@@ -44,6 +44,7 @@ export interface DatumDeps {
     | 'previewDatums'
     | 'readLogs'
     | 'running'
+    | 'runningAll'
     | 'restartDatums'
     | 'workers'
     | 'offers'
@@ -306,4 +307,19 @@ export async function workerStatus(
     dataProcessed: running.processed ?? 0,
     dataRecovered: running.recovered ?? 0,
   }));
+}
+
+const NAMED_MAX = 5;
+
+/** Why no worker has a datum of a running job, when others take all there is; else empty. */
+export async function whyOthersRun(deps: DatumDeps, wait: Wait): Promise<string> {
+  const workers = deps.scheduling.workers().filter(({ draining }) => !draining);
+  const slots = workers.reduce((sum, worker) => sum + worker.slots, 0);
+  const running = await deps.scheduling.runningAll(wait);
+  if (slots === 0 || running.length < slots) return '';
+  const names = [...new Set(running.map(({ pipeline }) => pipeline))].sort();
+  const more = names.length > NAMED_MAX ? ` and ${names.length - NAMED_MAX} more` : '';
+  const all = slots === 1 ? 'the only slot is' : `all ${slots} slots are`;
+  const whom = `${names.slice(0, NAMED_MAX).join(', ')}${more}`;
+  return `waiting for a free slot: ${all} busy with ${whom}; more workers would help`;
 }

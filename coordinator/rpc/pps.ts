@@ -6,6 +6,7 @@ import {
   PipelineState,
   type APIServer,
   type Job,
+  type JobInfo,
   type Pipeline,
   type PipelineInfo,
 } from '../../proto/generated/pps.js';
@@ -15,7 +16,7 @@ import { needsOf, type Needs } from '../pipelines/index.js';
 import { hostCount, slotsWanted, whyNowhere } from '../scheduling/index.js';
 import type { Secrets } from '../secrets/index.js';
 import { secretHandlers } from './pps-secrets.js';
-import { datumHandlers, workerStatus, type DatumDeps } from './pps-datums.js';
+import { datumHandlers, whyOthersRun, workerStatus, type DatumDeps } from './pps-datums.js';
 import type { Handlers } from './handler.js';
 
 const EMPTY: Empty = {};
@@ -94,7 +95,10 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
       const reason = info.reason || whyNobodyWorks(deps, needs);
       if (!request.full) return { ...info, reason };
       const status = await workerStatus(deps, info.job?.id ?? '', { signal });
-      return { ...info, reason, workerStatus: status };
+      if (reason !== '' || status.length > 0 || isAllDone(info)) {
+        return { ...info, reason, workerStatus: status };
+      }
+      return { ...info, reason: await whyOthersRun(deps, { signal }) };
     },
     listJob: async (request, { signal }) => {
       const jobInfo = [];
@@ -116,6 +120,11 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
       return EMPTY;
     },
   };
+}
+
+function isAllDone(info: JobInfo): boolean {
+  const { dataProcessed, dataSkipped, dataFailed, dataRecovered, dataTotal } = info;
+  return dataProcessed + dataSkipped + dataFailed + dataRecovered >= dataTotal;
 }
 
 /** How many slots a pipeline wants and can have; while there are none, also why it stands still. */

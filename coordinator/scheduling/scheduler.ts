@@ -188,6 +188,11 @@ export class Scheduler implements AsyncDisposable {
     return readLogs({ meta, storage, queue, clock, live, running }, query, wait);
   }
 
+  /** Every datum that workers have in their hands, of all pipelines. */
+  runningAll(wait: Wait): Promise<RunningDatum[]> {
+    return this.#busy({}, wait);
+  }
+
   /** What workers are doing for a job right now; workers that do not answer are left out. */
   running(job: JobRecord, wait: Wait): Promise<RunningDatum[]> {
     return this.#busy({ pipeline: job.pipeline, job: job.id }, wait);
@@ -209,7 +214,7 @@ export class Scheduler implements AsyncDisposable {
   }
 
   async #busy(
-    of: { readonly pipeline: string; readonly job?: string },
+    of: { readonly pipeline?: string; readonly job?: string },
     wait: Wait,
   ): Promise<RunningDatum[]> {
     const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_MS)]);
@@ -219,7 +224,8 @@ export class Scheduler implements AsyncDisposable {
         return (status?.running ?? [])
           .filter(
             ({ pipeline, job }) =>
-              pipeline === of.pipeline && (of.job === undefined || job === of.job),
+              (of.pipeline === undefined || pipeline === of.pipeline) &&
+              (of.job === undefined || job === of.job),
           )
           .map((running) => ({ ...running, worker }));
       }),

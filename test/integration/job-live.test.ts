@@ -137,6 +137,23 @@ describe('a running job', () => {
     );
   });
 
+  it('says when all slots are busy with others', async () => {
+    const gate = await Gate.make();
+    await pipeline('full', gate.wait, { parallelismSpec: { constant: 2 } });
+    await client.put('full_in', { '/a': 'one', '/b': 'two' });
+    const full = await client.running('full', 0);
+    await until('both slots are busy', async () => (await inspect(full)).workerStatus.length === 2);
+    await pipeline('patient', 'true');
+    await client.put('patient_in', { '/a': 'one' });
+    const job = await client.running('patient', 0);
+    const reason = await until('it says why it waits', async () => (await inspect(job)).reason);
+    expect(reason).toBe(
+      'waiting for a free slot: all 2 slots are busy with full; more workers would help',
+    );
+    await gate.open();
+    expect(await client.ended('patient')).toMatchObject({ dataProcessed: 1, reason: '' });
+  });
+
   it('counts datums inside a long task as they are done', async () => {
     const gate = await Gate.make();
     const code = `test ! -e /pfs/src/last || { ${gate.wait}; }`;
