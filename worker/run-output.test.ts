@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { tempDir } from '../test/support/temp-dir.js';
 import { RunOutput } from './run-output.js';
@@ -39,4 +41,37 @@ describe('the output of a run', () => {
     expect(messages.slice(at + 1).join('').length).toBeLessThan(RUN_TAIL_BYTES_MAX);
     expect(last.at(-1)?.startsWith(`${all - 1} `)).toBe(true);
   });
+
+  it('of 1 GB needs little memory and little disk', async () => {
+    await using dir = await tempDir('run-output');
+    const output = new RunOutput(join(dir.path, 'lines'), () => 7);
+    const chunk = Buffer.alloc(64 * 1024, 'x');
+    const lines = 2 ** 30 / chunk.length;
+    let most = 0;
+    // Each line is a text of its own, as it comes from a pipe.
+    for (let i = 0; i < lines; i += 1) {
+      output.add(chunk.toString('latin1'));
+      if (i % 4096 === 4095) most = Math.max(most, held());
+    }
+    const before = held();
+    const { file, last } = output.finish();
+    expect(statSync(file ?? '').size).toBeLessThan(RUN_OUTPUT_BYTES_MAX * 1.1);
+    expect(last).toHaveLength(5);
+    expect(Math.max(most, before)).toBeLessThan(32 * 2 ** 20);
+  });
 });
+
+/** Bytes of the heap that are still in use. */
+function held(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external - baseline;
+}
+const collectGarbage = gcOf();
+const { heapUsed, external } = process.memoryUsage();
+const baseline = heapUsed + external;
+
+function gcOf(): () => void {
+  setFlagsFromString('--expose-gc');
+  return runInNewContext('gc') as () => void;
+}

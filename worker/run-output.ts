@@ -122,7 +122,8 @@ export class RunOutput {
 
 /** The newest lines within so many bytes. */
 class Tail {
-  #lines: OutputLine[] = [];
+  /** Those before #start are gone already. */
+  #lines: (OutputLine | undefined)[] = [];
   #start = 0;
   #bytes = 0;
 
@@ -135,6 +136,7 @@ class Tail {
     let gone = 0;
     while (this.#bytes > this.bytesMax && this.#start < this.#lines.length - 1) {
       this.#bytes -= (this.#lines[this.#start] as OutputLine)[1].length + 32;
+      this.#lines[this.#start] = undefined;
       this.#start += 1;
       gone += 1;
     }
@@ -146,7 +148,7 @@ class Tail {
   }
 
   lines(): readonly OutputLine[] {
-    return this.#lines.slice(this.#start);
+    return this.#lines.slice(this.#start) as OutputLine[];
   }
 }
 
