@@ -58,6 +58,7 @@ try {
   if (only === undefined || only === 'verify' || only === 'unit') suite('unit', 'vitest.config.ts');
   if (only === undefined || only === 'integration')
     suite('integration', 'vitest.integration.config.ts');
+  if (only === 'examples') suite('examples', 'vitest.examples.config.ts');
   if (only === 'faults') suite('faults', 'vitest.faults.config.ts');
 } catch (error) {
   console.error(String(error.message ?? error));

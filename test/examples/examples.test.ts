@@ -6,8 +6,8 @@ import { describe, expect, it } from 'vitest';
 
 const FOLDER = join(import.meta.dirname, '../../examples');
 const names = readdirSync(FOLDER).filter((name) => existsSync(join(FOLDER, name, 'run')));
-/** With the Python packages to install. */
-const LIMIT_MS = 600_000;
+/** With the packages to install and, for clients, compilers at work. */
+const LIMIT_MS = 1_200_000;
 
 function run(name: string): Promise<{ code: number | null; out: string; err: string }> {
   return new Promise((resolve, reject) => {
