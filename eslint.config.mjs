@@ -75,7 +75,14 @@ export default tseslint.config(
   },
   ...folders,
   {
-    files: ['test/**/*.ts', 'bench/**/*.ts', 'examples/**/*.ts', 'cli/**/*.ts', '*/main.ts'],
+    files: [
+      'test/**/*.ts',
+      'bench/**/*.ts',
+      'examples/**/*.ts',
+      'cli/**/*.ts',
+      '*/main.ts',
+      '*/*-main.ts',
+    ],
     rules: { 'no-console': 'off' },
   },
 );
