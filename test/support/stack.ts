@@ -25,6 +25,8 @@ export interface StackOptions {
   /** Where the coordinator and workers find NATS, in place of the server itself (a proxy). */
   readonly natsUrl?: string;
   readonly etcdUrl?: string;
+  /** Where everybody finds the S3 server, in place of the server itself (a proxy). */
+  readonly s3Through?: (server: SwiftServer) => Promise<string>;
   /** More settings of the coordinator, such as `s3Listen`. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -170,6 +172,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
     own.use(etcd);
     own.use(nats);
     if (s3) own.use(s3);
+    const s3Url = s3 && ((await o.s3Through?.(s3)) ?? s3.url);
     const port = await freePort();
     const ready = join(dir, 'ready.json');
     const configFile = join(dir, 'coordinator-config.json');
@@ -177,7 +180,9 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       listen: `127.0.0.1:${port}`,
       etcd: [o.etcdUrl ?? etcd.url],
       nats: o.natsUrl ?? nats.url,
-      store: s3 ? s3.storeUrl : `dir://${join(dir, 'store')}`,
+      store: s3
+        ? s3.storeUrl.replace(encodeURIComponent(s3.url), encodeURIComponent(s3Url ?? s3.url))
+        : `dir://${join(dir, 'store')}`,
       dataDir: join(dir, 'coordinator'),
       logFile: join(dir, 'coordinator.json'),
       logLevel: 'debug',
