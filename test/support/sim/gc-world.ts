@@ -5,7 +5,7 @@
  */
 import { deflateRawSync } from 'node:zlib';
 import { tmpdir } from 'node:os';
-import { AppError, cancelled, messageOf } from '../../../core/errors.js';
+import { AppError, cancelled, codeOf, messageOf, unavailable } from '../../../core/errors.js';
 import { silentLog } from '../../../core/log.js';
 import { NEVER } from '../../../core/signals.js';
 import { GarbageCollector } from '../../../coordinator/gc/collector.js';
@@ -269,7 +269,30 @@ export class GcWorld {
       this.#delete,
       this.#job,
     ]);
-    if (work) this.#start(coordinator, () => work.call(this, coordinator));
+    if (work) this.#start(coordinator, () => this.#try(coordinator, work));
+  }
+
+  /**
+   * Who lost his session may find gone what he read about, and can make nothing visible; so may who
+   * works for something that was deleted meanwhile. That he hears of it only later does not matter.
+   */
+  async #try(
+    coordinator: Coordinator,
+    work: (coordinator: Coordinator) => Promise<void>,
+    forKey?: string,
+  ): Promise<void> {
+    const alive = (): ModelLease[] =>
+      [...coordinator.leases].filter(({ id }) => this.etcd.leases.has(id));
+    const before = alive();
+    try {
+      await work.call(this, coordinator);
+    } catch (error) {
+      const now = new Set(alive());
+      const deleted = forKey !== undefined && this.etcd.range({ from: forKey }).kvs.length === 0;
+      const lost = before.length === 0 || before.some((lease) => !now.has(lease));
+      if (!(lost || deleted) || codeOf(error) !== 'CORRUPT_DATA') throw error;
+      throw unavailable('it was for nothing', { cause: error });
+    }
   }
 
   #name(): string {
@@ -380,9 +403,14 @@ export class GcWorld {
     });
     if (!planned) return;
     const worker: Process = { name: `w${id}`, dead: false, paused: false };
-    const result = await this.#work(worker, planned);
-    const owner = this.#someone();
-    if (owner) this.#start(owner, () => this.#endJob(owner, { ...planned, id, result }));
+    // It goes on when the coordinator that planned it dies.
+    this.#start({ process: worker }, async () => {
+      const result = await this.#work(worker, planned);
+      const owner = this.#someone();
+      if (!owner) return;
+      const end = (): Promise<void> => this.#endJob(owner, { ...planned, id, result });
+      this.#start(owner, () => this.#try(owner, end, job));
+    });
   }
 
   async #endJob(
