@@ -39,6 +39,7 @@ describe('examples', () => {
   it('are there', () => {
     expect(names).toEqual([
       'captions',
+      'clients',
       'deferred',
       'edge',
       'faces',
