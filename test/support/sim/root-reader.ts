@@ -21,18 +21,25 @@ const wait = { signal: NEVER };
 
 export class RootReader {
   readonly keys = new Set<string>();
-  readonly #storage: Storage;
+  readonly #store: ObjectStore;
+  #storage: Storage;
 
   constructor(store: ObjectStore) {
-    const noting = Object.create(store) as ObjectStore;
-    noting.get = (key, options) => {
+    this.#store = Object.create(store) as ObjectStore;
+    this.#store.get = (key, options) => {
       this.keys.add(key);
       return store.get(key, options);
     };
-    this.#storage = new Storage(noting, { epoch: 0, log: silentLog, clock: systemClock });
+    this.#storage = this.#open();
+  }
+
+  #open(): Storage {
+    return new Storage(this.#store, { epoch: 0, log: silentLog, clock: systemClock });
   }
 
   async read(key: string, value: string): Promise<void> {
+    // Pages are remembered by content: the same one of another epoch would not be asked for.
+    this.#storage = this.#open();
     if (key.startsWith('cm/')) await this.#node(fromBase64(record(value, 'root')));
     else if (key.startsWith('dl/')) {
       for (const run of (JSON.parse(value) as { runs: string[] }).runs) await this.#run(run);
