@@ -17,6 +17,9 @@ const TEST_SERVERS = {
   ...SERVERS,
   bwrap: 'bubblewrap',
   podman: 'podman',
+  // Asked for by name, podman would bring crun, which needs more rights than containers often have.
+  runc: 'runc',
+  netavark: 'netavark',
   busybox: 'busybox-static',
   'swift-proxy-server': 'swift-proxy',
   'swift-account-server': 'swift-account',
@@ -30,7 +33,10 @@ const TEST_SERVERS = {
 };
 /** Names above that are no programs: what succeeds when they are there. */
 const VENV = "-c 'import venv, ensurepip' 2>/dev/null";
-const PROBES = { 'python3 with venv': `python3 ${VENV} || /usr/bin/python3 ${VENV}` };
+const PROBES = {
+  'python3 with venv': `python3 ${VENV} || /usr/bin/python3 ${VENV}`,
+  netavark: 'test -e /usr/lib/podman/netavark || command -v netavark',
+};
 
 /** Installs npm packages when node_modules is missing or older than the lock file. */
 export function ensurePackages() {
