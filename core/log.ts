@@ -3,7 +3,9 @@
  * (for people). Messages are constant sentences; values go into fields (`repo`, `commit`, `job`,
  * `request`, `durationMs`, `errorCode`). Child loggers carry the ids of the thing they work for.
  */
+import { dirname } from 'node:path';
 import pino from 'pino';
+import { makeDir } from './make-dir.js';
 
 export type Log = pino.Logger;
 
@@ -22,7 +24,8 @@ export interface LogOptions {
 export function createLog(options: LogOptions): Log {
   const level = options.level ?? 'info';
   const streams: pino.StreamEntry[] = [];
-  const file = { dest: options.file ?? 2, mkdir: true, sync: false };
+  if (options.file !== undefined) makeDir(dirname(options.file));
+  const file = { dest: options.file ?? 2, sync: false };
   if (options.file !== undefined || !options.pretty) {
     streams.push({ level: level as pino.Level, stream: pino.destination(file) });
   }

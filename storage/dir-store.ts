@@ -13,6 +13,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError, invalidInput, noSpace, notFound, unavailable } from '../core/errors.js';
+import { makeDir } from '../core/make-dir.js';
 import { Semaphore } from '../core/semaphore.js';
 import {
   bodyBytes,
@@ -51,7 +52,7 @@ export class DirStore implements ObjectStore {
   static async open(root: string, options: { wallMs: number }): Promise<DirStore> {
     const store = new DirStore(root);
     try {
-      await mkdir(join(root, 'tmp'), { recursive: true });
+      makeDir(join(root, 'tmp'));
       await removeLeftovers(join(root, 'tmp'), options.wallMs - TMP_AGE_MS);
     } catch (error) {
       throw store.#translate(error, 'open');

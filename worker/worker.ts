@@ -3,19 +3,12 @@
  * cluster says, running tasks in its slots. Stateless but for its caches.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  accessSync,
-  constants,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  statfsSync,
-  writeFileSync,
-} from 'node:fs';
+import { accessSync, constants, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.js';
 import { invalidInput, messageOf, stateConflict, unavailable } from '../core/errors.js';
 import type { Log } from '../core/log.js';
+import { makeDir } from '../core/make-dir.js';
 import { ResourceStack } from '../core/resource-stack.js';
 import { retry } from '../core/retry.js';
 import { addAbortListener } from '../core/signals.js';
@@ -436,7 +429,7 @@ function helloOf({ config, version }: WorkerDeps, machine: Machine): WorkerHello
 /** One worker per data directory: two would empty each other's slots. */
 function claimDataDir(dataDir: string): void {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o755 });
+    makeDir(dataDir, 0o755);
     accessSync(dataDir, constants.W_OK | constants.X_OK);
   } catch (error) {
     throw invalidInput(

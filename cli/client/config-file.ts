@@ -4,10 +4,11 @@
  * temporary file and renamed.
  */
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { invalidInput, messageOf, notFound } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import type { Env } from '../session.js';
 
 export interface Context {
@@ -85,7 +86,7 @@ function migrated(data: Partial<ConfigData>): ConfigData {
 
 export function writeConfig(env: Env, data: ConfigData): void {
   const file = configPath(env);
-  if (!env['PACH_CONFIG']) mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
+  if (!env['PACH_CONFIG']) makeDir(dirname(file), 0o755);
   const temporary = `${file}.${process.pid}.tmp`;
   try {
     writeFileSync(temporary, `${JSON.stringify(data, null, 2)}\n`, { mode: 0o600 });

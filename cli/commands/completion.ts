@@ -1,7 +1,8 @@
 /** completion bash, completion zsh, and the hidden command their scripts call. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { invalidInput, messageOf } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import type { Call } from '../grammar/command.js';
 import { candidates as lookUp } from '../completion/candidates.js';
 import { bashScript, zshScript } from '../completion/scripts.js';
@@ -17,7 +18,7 @@ async function give({ session, flags }: Call, script: string): Promise<void> {
   }
   const path = resolve(flags.text('path'));
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeDir(dirname(path));
     writeFileSync(path, script);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;

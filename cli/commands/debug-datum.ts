@@ -6,6 +6,7 @@ import { dirname, join, posix, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { entryPath } from '../../core/entry.js';
 import { invalidInput } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import { FileType, WalkFileRequest } from '../../proto/generated/pfs.js';
 import { DatumState } from '../../proto/generated/pps.js';
 import { JobsClient, type DatumRecipe } from '../../proto/generated/tusk.js';
@@ -65,7 +66,7 @@ export async function debugDatum(call: Call): Promise<number> {
 }
 
 function emptyDir(dir: string): string {
-  mkdirSync(dir, { recursive: true });
+  makeDir(dir);
   if (readdirSync(dir).length > 0)
     throw invalidInput(`${dir} is not empty: give --dir another one`);
   return dir;

@@ -1,7 +1,8 @@
 /** get file: to standard output, into a file, or a whole directory with several downloads at once. */
-import { fstatSync, mkdirSync, statSync } from 'node:fs';
+import { fstatSync, statSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { codeOf, invalidInput, notFound } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import { Semaphore } from '../../core/semaphore.js';
 import {
   FileType,
@@ -169,10 +170,10 @@ async function fetchNode(
   const path = info.file?.path ?? '';
   const target = join(output, posix.relative(root, path));
   if (info.fileType === FileType.DIR) {
-    mkdirSync(target, { recursive: true, mode: 0o700 });
+    makeDir(target, 0o700);
     return;
   }
-  mkdirSync(join(target, '..'), { recursive: true, mode: 0o700 });
+  makeDir(join(target, '..'), 0o700);
   const request = GetFileRequest.fromPartial({ file: { ...info.file, path: literal(path) } });
   const chunks = client.stream(client.pfs.getFile, request);
   await writeChunks(chunks, target, { append: false, progress: NO_PROGRESS });

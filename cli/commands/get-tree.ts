@@ -1,7 +1,8 @@
 /** get file -r: a directory with everything below it, in one call. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { invalidInput } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import { FilesClient } from '../../proto/generated/tusk.js';
 import type { Client } from '../client/client.js';
 import type { FileRef } from '../grammar/refs.js';
@@ -28,7 +29,7 @@ export async function getWholeTree(client: Client, ref: FileRef, output: string)
       sink = undefined;
       const target = join(output, posix.relative(root, part.path));
       if (part.dir) {
-        mkdirSync(target, { recursive: true, mode: 0o700 });
+        makeDir(target, 0o700);
       } else if (value.length > 0 && value.length <= WHOLE_BYTES) {
         writeWhole(target, value);
       } else {

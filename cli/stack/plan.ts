@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { entryPath } from '../../core/entry.js';
 import { AppError, invalidInput, messageOf, noSpace, notFound } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import { findProgram } from '../commands/output.js';
 import type { Call } from '../grammar/command.js';
 import type { Env } from '../session.js';
@@ -13,7 +14,6 @@ import { doorSettings, doorWishes, openDoors, type DoorWish } from './side-doors
 import { natsGreets, until, untilJoined } from './ready.js';
 import { dataDirOf } from './stack-file.js';
 import { localDirs, type LocalDirs } from './local-dirs.js';
-import { makeDir } from './make-dir.js';
 
 export interface StackSettings {
   readonly dataDir: string;

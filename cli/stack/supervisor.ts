@@ -8,11 +8,11 @@ import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../core/clock.js';
 import { stateConflict } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import { addAbortListener } from '../../core/signals.js';
 import { Part } from './part.js';
 import { dataDirError, type StackPlan } from './plan.js';
 import { birthOf, isAlive, readStack, removeStack, writeStack } from './stack-file.js';
-import { makeDir } from './make-dir.js';
 
 export interface SupervisorDeps {
   readonly clock: Clock;

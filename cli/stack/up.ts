@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError, messageOf, unavailable } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import { addAbortListener } from '../../core/signals.js';
 import type { Call } from '../grammar/command.js';
 import {
@@ -17,7 +18,6 @@ import { localDirFlags } from './local-dirs.js';
 import { doorFlags, doorsText } from './side-doors.js';
 import { stopLeftovers } from './stop.js';
 import { lockDataDir, Supervisor } from './supervisor.js';
-import { makeDir } from './make-dir.js';
 
 /** Set for the process that supervises in the background; it talks to its starter over IPC. */
 const CHILD_MARK = 'TUSK_STACK_CHILD';

@@ -1,8 +1,9 @@
 /** Where egress goes: an S3 bucket, or a directory of the coordinator's machine for tests. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, realpath, rename, rm } from 'node:fs/promises';
+import { open, realpath, rename, rm } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { AppError, invalidInput, messageOf } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import type { ReadRange, Sources } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 
@@ -93,7 +94,7 @@ async function putFile(
   read: ReadRange,
   wait: Wait,
 ): Promise<void> {
-  await mkdir(dirname(target), { recursive: true });
+  makeDir(dirname(target));
   // Links that somebody laid must not lead out of the directory.
   const way = relative(base, await realpath(dirname(target)));
   if (way === '..' || way.startsWith(`..${sep}`)) throw invalidInput(`${target} is outside`);

@@ -3,9 +3,10 @@
  * each time, the secret's name bound in, so that a stolen etcd or a swapped value gives nothing.
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { corruptData, invalidInput, messageOf, stateConflict } from '../../core/errors.js';
+import { makeDir } from '../../core/make-dir.js';
 import { sha256Hex } from '../../core/sha256.js';
 
 export interface Sealed {
@@ -82,7 +83,7 @@ function read(file: string): string | undefined {
 }
 
 function make(file: string): string {
-  mkdirSync(dirname(file), { recursive: true });
+  makeDir(dirname(file));
   const partial = `${file}.${process.pid}`;
   writeFileSync(partial, `${randomBytes(KEY_BYTES).toString('hex')}\n`, {
     mode: 0o600,

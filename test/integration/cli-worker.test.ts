@@ -85,6 +85,8 @@ it('ends at once and says what is wrong with a flag', async () => {
     [['--join', 'nowhere'], /--join nowhere: expected HOST:PORT/],
     [[...good, '--data-dir', 'file'], /cannot use .*\/file as the worker's data directory: EEXIST/],
     [[...good, '--data-dir', 'file/below'], /cannot use .*\/file\/below as the worker's data dir/],
+    [['--join', '127.0.0.1:1', '--data-dir', '/proc/x/y'], /cannot use \/proc\/x\/y as .*: ENOENT/],
+    [[...good, '--log-file', '/proc/x/log'], /ENOENT.*'\/proc\/x'/],
     [[...good, '--isolation', 'vm'], /--isolation vm: expected bwrap, unshare, plain/],
     [[...good, '--cache-gib', 'much'], /--cache-gib much: expected a number/],
     [[...good, '--label', 'x'], /--label x/],

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -17,4 +17,15 @@ it('makes parents, and leaves what exists alone', () => {
 
 it('fails below /proc instead of looping for ever', () => {
   expect(() => makeDir('/proc/nothing/here', 0o700)).toThrow(/ENOENT|EACCES|EPERM/);
+});
+
+it('fails where a file is in the way', () => {
+  const base = mkdtempSync(join(tmpdir(), 'tusk-make-dir-'));
+  try {
+    writeFileSync(join(base, 'file'), '');
+    expect(() => makeDir(join(base, 'file'))).toThrow(/EEXIST/);
+    expect(() => makeDir(join(base, 'file/below'))).toThrow(/ENOTDIR/);
+  } finally {
+    rmSync(base, { recursive: true });
+  }
 });
