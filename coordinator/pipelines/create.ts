@@ -27,7 +27,7 @@ import {
   specOf,
   type PipelineDeps,
 } from './steps.js';
-import { checkPipeline, checkRequest, checkSupported } from './validate.js';
+import { checkPipeline, checkRequest } from './validate.js';
 
 /**
  * Creates a pipeline, or with `update` replaces its spec. Throws INVALID_INPUT for a bad spec,
@@ -77,7 +77,6 @@ export async function createPipelineIn(
     stopped: before?.stopped ?? false,
   });
   checkPipeline(info, request);
-  checkSupported(request);
   if (before && !request.update) {
     throw alreadyExists(`pipeline ${name} already exists`, { fields: { pipeline: name } });
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { codeOf, messageOf } from '../../core/errors.js';
 import { CreatePipelineRequest } from '../../proto/generated/pps.js';
 import { toSpec } from './defaults.js';
-import { checkPipeline, checkRequest, checkSupported } from './validate.js';
+import { checkPipeline, checkRequest } from './validate.js';
 
 type Spec = Record<string, unknown>;
 
@@ -19,7 +19,6 @@ function check(spec: Spec, remove: (keyof CreatePipelineRequest)[] = []): string
     checkRequest(request);
     const context = { version: 1, nowMs: 1000, salt: 's', stopped: false };
     checkPipeline(toSpec(request, context), request);
-    checkSupported(request);
     return undefined;
   } catch (error) {
     expect(codeOf(error)).toBe('INVALID_INPUT');
@@ -183,10 +182,9 @@ describe('inputs', () => {
     expect(check({ input: undefined })).toBeUndefined();
   });
 
-  it.each<[string, Spec]>([['spout with an input', { spout: { service: {} } }]])(
-    'says that %s is not supported yet and what to do instead',
-    (field, spec) => {
-      expect(check(spec)).toMatch(new RegExp(`^${field}.* is not supported yet .*: \\w+`));
-    },
-  );
+  it('lets a spout with a service have one, and services and spouts no command', () => {
+    expect(check({ spout: { service: {} } })).toBeUndefined();
+    expect(check({ spout: { service: {} }, transform: {} })).toBeUndefined();
+    expect(check({ service: {}, transform: { image: 'x' } })).toBeUndefined();
+  });
 });

@@ -317,21 +317,6 @@ function checkSpout(spout: Spout | undefined, info: PipelineInfo): void {
   }
 }
 
-/**
- * Refuses what this version can not run yet, naming the field and what to do instead, so that
- * nothing is accepted and then silently ignored. Throws INVALID_INPUT.
- */
-export function checkSupported(request: CreatePipelineRequest): void {
-  const refuse = (field: string, instead: string): never =>
-    fail(`${field} is not supported yet in this version of Tusk: ${instead}`);
-  if (request.spout && request.input) {
-    refuse('spout with an input', 'let its code read the repo with `pachctl get file`');
-  }
-  if ((request.spout || request.service) && (request.transform?.cmd.length ?? 0) === 0) {
-    refuse("an empty transform.cmd (the image's entrypoint)", 'give the command and its arguments');
-  }
-}
-
 function fail(message: string): never {
   throw invalidInput(message);
 }

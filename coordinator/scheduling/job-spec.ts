@@ -55,7 +55,8 @@ export function transformOf({ transform }: PipelineInfo): JobSpec['transform'] {
   };
 }
 
-function gitOf({ input }: PipelineInfo): Pick<JobSpec, 'git'> {
+/** Where its git inputs are cloned from. */
+export function gitOf({ input }: PipelineInfo): Pick<JobSpec, 'git'> {
   const inputs = gitInputs(input).map(({ name, url, branch }) => [name, { url, branch }] as const);
   return inputs.length === 0 ? {} : { git: Object.fromEntries(inputs) };
 }

@@ -184,9 +184,13 @@ async function remember(t: MetaTxn, ending: Ending): Promise<void> {
 export async function failPipeline(
   deps: Pick<OwnerDeps, 'meta'>,
   fence: Fence,
-  { job, reason }: { readonly job: JobRecord; readonly reason: string },
+  what: {
+    readonly job: Pick<JobRecord, 'pipeline' | 'specCommit'>;
+    readonly reason: string;
+  },
   wait: Wait,
 ): Promise<void> {
+  const { reason, job } = what;
   const { pipeline, specCommit } = job;
   await fenced(
     deps.meta,

@@ -162,7 +162,10 @@ export interface DutyReport {
   pipeline: string;
   run: string;
   worker: string;
-  /** "starting", "running", "waiting" (before the next start) or "blocked" (cannot start). */
+  /**
+   * "starting", "running", "waiting" (before the next start), "blocked" (cannot start) or
+   * "impossible" (can never run as it is specified: the pipeline fails).
+   */
   state: string;
   /** Why it waits or is blocked; for people. */
   reason: string;

@@ -1,4 +1,6 @@
 /** More of what services and spouts do: ports, ends, and the commits of spouts as users see them. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   CreatePipelineRequest,
@@ -13,9 +15,17 @@ import { until } from '../support/until.js';
 
 let stack: Stack;
 let http = '';
+/** What the entrypoint of image `listens` serves on. */
+let imagePort = 0;
 
 beforeAll(async () => {
-  stack = await startStack({ workers: 1, config: { httpListen: '127.0.0.1:0' } });
+  stack = await startStack({ workers: 0, config: { httpListen: '127.0.0.1:0' } });
+  imagePort = await freePort();
+  const table = join(stack.dir, 'images.json');
+  const entrypoint = serve(imagePort, '/pfs/in');
+  const rule = { pattern: 'listens', as: 'host', entrypoint };
+  writeFileSync(table, JSON.stringify({ images: [rule] }));
+  await stack.addWorker({ args: ['--images', table] });
   http = `http://127.0.0.1:${stack.ready.httpPort}/v1/pps/services`;
   await stack.client.createRepo('in');
   await stack.client.put('in', { '/a': 'one' });
@@ -69,16 +79,16 @@ it('a service whose process ends well is started again too; flush waits for ever
     input,
     service: { internalPort: port, externalPort: port },
   });
-  await until('it was started three times', async () => {
+  await until('it was started twice', async () => {
     const { stdout } = await stack.tusk(['logs', '-p', 'ends']);
-    return stdout.split('\n').filter((line) => line === 'round').length >= 3;
+    return stdout.split('\n').filter((line) => line === 'round').length >= 2;
   });
   const flush = stack.tusk(['flush', 'commit', 'in@master', '-r', 'ends']);
   const first = await Promise.race([
     flush.then(() => 'flush'),
     until('again', async () => {
       const { stdout } = await stack.tusk(['logs', '-p', 'ends']);
-      return stdout.split('\n').filter((line) => line === 'round').length >= 4 && 'round';
+      return stdout.split('\n').filter((line) => line === 'round').length >= 3 && 'round';
     }),
   ]);
   expect(first).toBe('round');
@@ -185,4 +195,93 @@ it('a spout waits for a commit that is open, and is told when its files do not f
   const [head = ''] = await stack.client.commits('odd');
   expect(head).not.toBe('');
   await stack.tusk(['delete', 'pipeline', 'odd']);
+});
+
+it.each([
+  ['service', () => ({ input, service: { internalPort: imagePort, externalPort: imagePort } })],
+  [
+    'spout',
+    () => ({ input, spout: { service: { internalPort: imagePort, externalPort: imagePort } } }),
+  ],
+])('a %s without a command runs the entrypoint of its image', async (_kind, more) => {
+  await create({ pipeline: { name: 'entry' }, transform: { image: 'listens' }, ...more() });
+  await answers(`http://127.0.0.1:${imagePort}/a`, 'one');
+  await stack.tusk(['delete', 'pipeline', 'entry']);
+});
+
+it.each([
+  ['service', { input, service: { internalPort: 1234, externalPort: 1234 } }],
+  ['spout', { spout: {} }],
+])('a %s without command and entrypoint fails, until its update', async (kind, more) => {
+  const name = `nothing_${kind}`;
+  await create({ pipeline: { name }, transform: { image: 'other:1' }, ...more });
+  const { reason } = await until('it failed', async () => {
+    const now = await inspect(name);
+    return now.state === PipelineState.PIPELINE_FAILURE && now;
+  });
+  expect(reason).toBe(
+    'nothing to run: no transform.cmd and no entrypoint (workers run the commands of image ' +
+      'other:1 on the host itself, which has no entrypoint); give transform.cmd',
+  );
+  const jobs = await stack.client.jobs(name);
+  expect(jobs.map((job) => [job.state, job.reason])).toEqual(
+    kind === 'spout' ? [] : [[JobState.JOB_FAILURE, reason]],
+  );
+  const logs = await stack.tusk(['logs', '-p', name, '--worker']);
+  expect(logs.stdout).toContain(reason);
+  const transform = { image: 'other:1', cmd: ['sleep', '1000'] };
+  await create({ pipeline: { name }, transform, ...more, update: true });
+  await until('it runs', async () => {
+    const now = await inspect(name);
+    return now.state === PipelineState.PIPELINE_RUNNING && now.reason === '';
+  });
+  await stack.tusk(['delete', 'pipeline', name]);
+});
+
+it('a spout with a service may read an input: it is started again with the next commit', async () => {
+  const [internalPort, externalPort] = [await freePort(), await freePort()];
+  await stack.client.createRepo('model');
+  const asked = {
+    pipeline: { name: 'model_spout' },
+    transform: {
+      cmd: ['sh'],
+      stdin: [
+        'cd /tmp; cat /pfs/model/* > seen; echo "$model|$PACH_JOB_ID" > where',
+        'tar cf - seen where > /pfs/out',
+        `exec ${serve(internalPort, '/pfs/model').join(' ')}`,
+      ],
+    },
+    input: { pfs: { repo: 'model', glob: '/' } },
+    spout: { overwrite: true, service: { internalPort, externalPort } },
+  };
+  await create(asked);
+  await until('it waits for data', async () => {
+    const { state, reason } = await inspect('model_spout');
+    const waits = reason === 'waiting for the first finished commit on model@master';
+    return state === PipelineState.PIPELINE_CRASHING && waits;
+  });
+  await stack.client.put('model', { '/a': 'one' });
+  await answers(`http://127.0.0.1:${externalPort}/a`, 'one');
+  const first = { '/seen': 'one', '/where': '/pfs/model|spout\n' };
+  expect(await stack.client.files('model_spout', 'master')).toEqual(first);
+  // What is open is not read yet.
+  await stack.tusk(['start', 'commit', 'model@master']);
+  await stack.client.put('model', { '/b': 'two' });
+  expect(await text(`http://127.0.0.1:${externalPort}/b`)).toBeUndefined();
+  await stack.tusk(['finish', 'commit', 'model@master']);
+  await answers(`http://127.0.0.1:${externalPort}/b`, 'two');
+  await until('the next commit is there', async () => {
+    const { '/seen': seen } = await stack.client.files('model_spout', 'master');
+    return seen === 'onetwo';
+  });
+  expect(await stack.client.jobs('model_spout')).toEqual([]);
+  const branch = (await stack.tusk(['inspect', 'branch', 'model_spout@master', '--raw'])).stdout;
+  expect(JSON.parse(branch)).not.toHaveProperty('provenance');
+  // Like a service it takes one datum.
+  await create({ ...asked, update: true, input: { pfs: { repo: 'model', glob: '/*' } } });
+  await until('it says so', async () => {
+    const { reason } = await inspect('model_spout');
+    return reason.startsWith('services must have a single datum: this input gives 2');
+  });
+  await stack.tusk(['delete', 'pipeline', 'model_spout']);
 });

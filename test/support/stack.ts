@@ -105,7 +105,7 @@ export class Stack implements AsyncDisposable {
   }
 
   /** Starts one more worker; returns before it has joined. */
-  async addWorker(o: { slots?: number } = {}): Promise<ServerProcess> {
+  async addWorker(o: { slots?: number; args?: readonly string[] } = {}): Promise<ServerProcess> {
     const name = `worker${this.workers.length}`;
     const worker = this.#own.use(
       new ServerProcess({
@@ -116,6 +116,7 @@ export class Stack implements AsyncDisposable {
           ...['--join', this.address, '--slots', String(o.slots ?? 2)],
           ...['--data-dir', join(this.dir, name)],
           ...['--log-file', join(this.dir, `${name}.json`), '--log-level', 'debug'],
+          ...(o.args ?? []),
         ],
         logFile: join(this.dir, `${name}.out`),
         ready: () => Promise.resolve(),

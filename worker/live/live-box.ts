@@ -37,6 +37,16 @@ export async function findBox(
   return { image, user, extras, limits: limitsOf(spec.job), mounts };
 }
 
+/** Why there is no command, and what to do. */
+export function nothingToRun({ job }: LiveSpec, { image }: LiveBox): string {
+  const name = job.transform.image;
+  const why =
+    image.rootfs === undefined
+      ? `workers run the commands of image ${name} on the host itself, which has no entrypoint`
+      : `image ${name} has none`;
+  return `nothing to run: no transform.cmd and no entrypoint (${why}); give transform.cmd`;
+}
+
 /** The part of a place that the box decides. */
 export function placeOf(
   { image, limits }: LiveBox,

@@ -5,12 +5,13 @@
  * D1 The process ends, with everything it started, before `run` returns.
  * D2 What ends by itself is started again, later and later while it fails soon.
  * D3 A duty that is another's (the coordinator said so) ends at once and stays ended.
+ * D4 What can never run as it is specified is not tried again: the coordinator is told, and ends it.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf, invalidInput, messageOf } from '../../core/errors.js';
 import { backoffMs } from '../../core/retry.js';
-import { cancelledBy, childController } from '../../core/signals.js';
+import { addAbortListener, cancelledBy, childController } from '../../core/signals.js';
 import type { Duty, DutyReply } from '../../proto/generated/tusk.js';
 import { EMPTY_DATUM, type LiveSpec } from '../../queue/messages.js';
 import { decodeNode, encodeNode, refToText, type Storage } from '../../storage/index.js';
@@ -23,7 +24,7 @@ import { TaskInputs } from '../task-inputs.js';
 import type { TaskDeps } from '../task.js';
 import { clientFiles } from './client-files.js';
 import { Forwarder, needFreePort } from './forwarder.js';
-import { commandOf, findBox, placeOf, type LiveBox } from './live-box.js';
+import { commandOf, findBox, nothingToRun, placeOf, type LiveBox } from './live-box.js';
 import { LiveLog } from './live-log.js';
 import { openLiveS3 } from './live-s3.js';
 import { Reporter, type ClusterLink } from './reporter.js';
@@ -125,6 +126,7 @@ export class LiveRun {
         reason = await this.#once(spec, log, dir, wait);
       } catch (error) {
         wait.signal.throwIfAborted();
+        if (error instanceof Impossible) return this.#giveUp(error.message, log, wait);
         reason = `${messageOf(error)}; trying again`;
         state = 'blocked';
       }
@@ -139,6 +141,16 @@ export class LiveRun {
     }
   }
 
+  /** Tells why (D4), and waits for the end of the duty. */
+  async #giveUp(reason: string, log: LiveLog, { signal }: Wait): Promise<never> {
+    log.say(reason);
+    log.hurry();
+    this.#reporter.set({ state: 'impossible', reason });
+    return new Promise((_resolve, reject) => {
+      addAbortListener(signal, () => reject(signal.reason as Error));
+    });
+  }
+
   /** One life of the process; answers how it ended. Throws what kept it from starting. */
   async #once(spec: LiveSpec, log: LiveLog, dir: string, wait: Wait): Promise<string> {
     await this.#openPorts(spec);
@@ -148,6 +160,9 @@ export class LiveRun {
     );
     const files = new SlotFiles(dir);
     const box = await findBox(this.deps, spec, wait);
+    if (spec.job.transform.cmd.length === 0 && box.image.entrypoint.length === 0) {
+      throw new Impossible(nothingToRun(spec, box));
+    }
     const place = await this.#fill(spec, box, files, reply, wait);
     await using s3 = await openLiveS3(this.deps, this.slot, this.#storage(), spec, wait);
     this.deps.spawner.openSlot({
@@ -159,9 +174,6 @@ export class LiveRun {
       ...placeOf(box, this.deps),
     });
     const command = commandOf(this.deps, spec, box, { ...place.env, ...s3.env });
-    if (command.argv.length === 0) {
-      throw invalidInput('nothing to run: no transform.cmd and no entrypoint');
-    }
     log.say('beginning to run user code');
     this.#reporter.set({ state: 'running', reason: '' });
     this.#lastLines = [];
@@ -363,6 +375,11 @@ export class LiveRun {
       }
     }
   }
+}
+
+/** Nothing that this worker or another could do changes it. */
+class Impossible extends Error {
+  override readonly name = 'Impossible';
 }
 
 function endOf({ end }: RunDone): string {

@@ -71,7 +71,7 @@ export class ClusterLink implements Disposable {
   }
 }
 
-export type DutyState = 'starting' | 'running' | 'waiting' | 'blocked';
+export type DutyState = 'starting' | 'running' | 'waiting' | 'blocked' | 'impossible';
 
 export interface DutyName {
   readonly pipeline: string;

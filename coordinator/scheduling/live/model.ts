@@ -28,7 +28,7 @@ export interface LiveRecord {
 export interface LiveState {
   readonly run: string;
   readonly worker: string;
-  /** `starting`, `running`, `waiting`, `blocked`. */
+  /** `starting`, `running`, `waiting`, `blocked`, `impossible`. */
   readonly state: string;
   readonly reason: string;
   /** Where this coordinator's side reaches the worker. */

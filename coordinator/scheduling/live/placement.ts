@@ -9,6 +9,7 @@ import { held } from '../../../storage/index.js';
 import type { Wait } from '../../../storage/types.js';
 import type { MetaTxn } from '../../meta/index.js';
 import { fenced, type Fence, type OwnerDeps } from '../deps.js';
+import { Unrunnable } from '../job-watch.js';
 import { workerKey } from '../model.js';
 import { Wakeup } from '../wakeup.js';
 import { chooseWorker } from './choose.js';
@@ -60,7 +61,7 @@ export class Placement {
   /**
    * Runs until the signal aborts, which changes nothing about the process. `before` is part of the
    * transaction that starts a new process; the former one is gone by then. `onChange` is called when
-   * the trouble changes.
+   * the trouble changes. Throws Unrunnable when it can never run as it is specified.
    */
   async keep(
     wait: Wait,
@@ -117,6 +118,7 @@ export class Placement {
   #reported({ run, worker }: LiveRecord): string {
     const state = this.deps.views.liveStates.get(liveStateKey(this.#pipeline));
     if (!state || state.run !== run || state.worker !== worker) return '';
+    if (state.state === 'impossible') throw new Unrunnable(state.reason);
     return state.state === 'running' && state.reason === '' ? '' : state.reason;
   }
 

@@ -8,16 +8,28 @@ import { messageOf } from '../../../core/errors.js';
 import type { PipelineInfo } from '../../../proto/generated/pps.js';
 import type { LivePorts, LiveSpec, WorkDatum } from '../../../queue/messages.js';
 import type { Wait } from '../../../storage/types.js';
-import { setJobStateIn, type JobPatch, type JobRecord } from '../../pipelines/model.js';
+import {
+  setJobStateIn,
+  type InputCommit,
+  type JobPatch,
+  type JobRecord,
+} from '../../pipelines/model.js';
 import { fenced, type OwnerDeps } from '../deps.js';
 import { enumerate } from '../enumerate.js';
 import { failedInputs } from '../failure.js';
 import { jobSpec } from '../job-spec.js';
-import { JobEnded, JobWatch } from '../job-watch.js';
+import { JobEnded, JobWatch, Unrunnable } from '../job-watch.js';
 import type { Run, RunInput } from '../kinds.js';
-import { endKilled, endWithFailure, endWithSuccess, pointerOf, type Ending } from '../outcome.js';
+import {
+  endKilled,
+  endWithFailure,
+  endWithSuccess,
+  failPipeline,
+  pointerOf,
+  type Ending,
+} from '../outcome.js';
 import { oneDatum } from '../plan.js';
-import { commitSource } from '../source.js';
+import { commitSource, type SourceDeps } from '../source.js';
 import { endLive, Placement, specIdOf } from './placement.js';
 
 /** Another job of the pipeline took over. */
@@ -69,6 +81,7 @@ export class ServiceRun implements Run {
       const why: unknown = scope.signal.aborted ? scope.signal.reason : error;
       if (why instanceof Superseded) await this.#succeed(wait);
       else if (why instanceof JobEnded) await this.#killed(why, wait);
+      else if (why instanceof Unrunnable) await this.#impossible(why.message, wait);
       else throw error;
     } finally {
       for (const stop of unhook) stop();
@@ -116,12 +129,11 @@ export class ServiceRun implements Run {
   /** The only datum; a text says why there is none. */
   async #datum(info: PipelineInfo, wait: Wait): Promise<WorkDatum | string> {
     try {
-      const list = await enumerate(info.input, commitSource(this.deps, this.#job.inputs), wait);
-      if (list.length === 1)
-        return oneDatum(list.at(0), this.#job.pipeline, this.input.record.salt);
-      return (
-        `services must have a single datum: this input gives ${list.length}` +
-        `${list.length > 1 ? '; use the glob / to get all of its files as one' : ''}`
+      return await singleDatum(
+        this.deps,
+        info,
+        { ...this.input.record, commits: this.#job.inputs },
+        wait,
       );
     } catch (error) {
       wait.signal.throwIfAborted();
@@ -146,6 +158,12 @@ export class ServiceRun implements Run {
         }),
       { ...wait, label: 'service job' },
     );
+  }
+
+  /** The job fails first: the failure of the pipeline would kill it. */
+  async #impossible(reason: string, wait: Wait): Promise<void> {
+    await endWithFailure(this.deps, this.#ending(), { reason }, wait);
+    await failPipeline(this.deps, this.input.fence, { job: this.#job, reason }, wait);
   }
 
   async #succeed(wait: Wait): Promise<void> {
@@ -174,6 +192,21 @@ export class ServiceRun implements Run {
   #ending(patch: JobPatch = {}): Ending {
     return { job: this.#job, fence: this.input.fence, salt: this.input.record.salt, patch };
   }
+}
+
+/** The one datum that a service can read; a text says why there is none. */
+export async function singleDatum(
+  deps: SourceDeps,
+  { input, pipeline }: Pick<PipelineInfo, 'input' | 'pipeline'>,
+  { salt, commits }: { readonly salt: string; readonly commits: readonly InputCommit[] },
+  wait: Wait,
+): Promise<WorkDatum | string> {
+  const list = await enumerate(input, commitSource(deps, commits), wait);
+  if (list.length === 1) return oneDatum(list.at(0), pipeline?.name ?? '', salt);
+  return (
+    `services must have a single datum: this input gives ${list.length}` +
+    `${list.length > 1 ? '; use the glob / to get all of its files as one' : ''}`
+  );
 }
 
 /** Ports of a service, or of a spout with one. */
