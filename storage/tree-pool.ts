@@ -9,14 +9,9 @@
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { entryPath } from '../core/entry.js';
-import {
-  AppError,
-  cancelled,
-  unavailable,
-  type ErrorCode,
-  type ErrorFields,
-} from '../core/errors.js';
+import { AppError, cancelled, unavailable } from '../core/errors.js';
 import type { Log } from '../core/log.js';
+import { unpackError, type PackedError } from '../core/packed-error.js';
 import { addAbortListener } from '../core/signals.js';
 import type { StorageOptions } from './index.js';
 import { decodeNode, encodeNode } from './node-format.js';
@@ -52,11 +47,7 @@ export type ThreadRequest =
 export interface ThreadReply {
   readonly id: number;
   readonly root?: Uint8Array;
-  readonly error?: {
-    readonly code: ErrorCode;
-    readonly message: string;
-    readonly fields: ErrorFields;
-  };
+  readonly error?: PackedError;
 }
 
 interface Waiting {
@@ -164,12 +155,9 @@ export class TreePool implements AsyncDisposable {
       waiting.resolve(decodeNode(Buffer.from(reply.root)) as DirNode);
       return;
     }
-    const { code, message, fields } = reply.error ?? {
-      code: 'INTERNAL' as const,
-      message: 'the tree thread gave no answer',
-      fields: {},
-    };
-    waiting.reject(new AppError(code, message, { fields }));
+    const { error } = reply;
+    const silent = new AppError('INTERNAL', 'the tree thread gave no answer');
+    waiting.reject(error ? unpackError(error) : silent);
   }
 
   #lost(worker: Worker): void {

@@ -1,8 +1,9 @@
 /** Entry point of the thread that makes trees; storage/tree-pool.ts talks to it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../core/clock.js';
-import { AppError, codeOf, invariant, messageOf } from '../core/errors.js';
+import { invariant } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
+import { packError } from '../core/packed-error.js';
 import { openStorage, ToldEpoch, type Storage } from './index.js';
 import { decodeNode, encodeNode } from './node-format.js';
 import { runFromText } from './run.js';
@@ -31,8 +32,7 @@ async function serve(request: ApplyRequest): Promise<void> {
     const root = await apply(request, control.signal);
     reply = { id: request.id, root: encodeNode(root) };
   } catch (error) {
-    const fields = error instanceof AppError ? error.fields : {};
-    reply = { id: request.id, error: { code: codeOf(error), message: messageOf(error), fields } };
+    reply = { id: request.id, error: packError(error) };
   }
   running.delete(request.id);
   port?.postMessage(reply);

@@ -1,8 +1,9 @@
 /** Entry point of the thread that marks and sweeps; coordinator/gc/mark-and-sweep.ts starts it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../../core/clock.js';
-import { AppError, codeOf, invariant, messageOf } from '../../core/errors.js';
+import { invariant } from '../../core/errors.js';
 import { silentLog } from '../../core/log.js';
+import { packError } from '../../core/packed-error.js';
 import { collectObjects } from '../../storage/gc/index.js';
 import { openStorage } from '../../storage/index.js';
 import { textOfMapValue } from './map-values.js';
@@ -45,7 +46,6 @@ try {
     tell({ done: undefined });
   }
 } catch (error) {
-  const fields = error instanceof AppError ? error.fields : {};
-  tell({ error: { code: codeOf(error), message: messageOf(error), fields } });
+  tell({ error: packError(error) });
 }
 port.close();

@@ -5,13 +5,8 @@
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { entryPath } from '../../core/entry.js';
-import {
-  AppError,
-  invariant,
-  unavailable,
-  type ErrorCode,
-  type ErrorFields,
-} from '../../core/errors.js';
+import { invariant, unavailable } from '../../core/errors.js';
+import { unpackError, type PackedError } from '../../core/packed-error.js';
 import { addAbortListener } from '../../core/signals.js';
 import {
   collectObjects,
@@ -46,13 +41,7 @@ export type ThreadMessage =
   | { readonly progress: MarkProgress | SweepProgress }
   | { readonly finding: string }
   | { readonly done: Collected | undefined }
-  | {
-      readonly error: {
-        readonly code: ErrorCode;
-        readonly message: string;
-        readonly fields: ErrorFields;
-      };
-    };
+  | { readonly error: PackedError };
 
 interface Options {
   readonly signal: AbortSignal;
@@ -116,8 +105,7 @@ async function inThread(
         if ('progress' in message) return options.onProgress?.(message.progress);
         if ('finding' in message) return options.onFinding?.(message.finding);
         if ('done' in message) return resolve(message.done);
-        const { code, message: text, fields } = message.error;
-        reject(new AppError(code, text, { fields }));
+        reject(unpackError(message.error));
       });
       worker.on('error', reject);
       worker.on('exit', () =>

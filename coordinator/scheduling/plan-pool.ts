@@ -11,14 +11,9 @@ import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { BoundedQueue } from '../../core/bounded-queue.js';
 import { entryPath } from '../../core/entry.js';
-import {
-  AppError,
-  cancelled,
-  unavailable,
-  type ErrorCode,
-  type ErrorFields,
-} from '../../core/errors.js';
+import { cancelled, unavailable } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
+import { unpackError, type PackedError } from '../../core/packed-error.js';
 import { addAbortListener, NEVER } from '../../core/signals.js';
 import { encodeNode, type StorageOptions } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
@@ -53,11 +48,7 @@ export interface PlanReply {
   readonly id: number;
   /** Absent in the last reply. */
   readonly made?: Omit<MadePlan, 'list'>;
-  readonly error?: {
-    readonly code: ErrorCode;
-    readonly message: string;
-    readonly fields: ErrorFields;
-  };
+  readonly error?: PackedError;
 }
 
 /** A pool, or undefined where the thread's program is missing (then plans are made in place). */
@@ -125,7 +116,7 @@ export class PlanPool implements AsyncDisposable {
         input: rest,
       });
       for await (const { made, error } of replies.iterate(wait)) {
-        if (error) throw new AppError(error.code, error.message, { fields: error.fields });
+        if (error) throw unpackError(error);
         whole = made === undefined;
         if (!made) return;
         yield made;
