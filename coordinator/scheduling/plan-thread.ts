@@ -1,9 +1,10 @@
 /** Entry point of the thread that plans jobs; plan-pool.ts talks to it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../../core/clock.js';
-import { AppError, codeOf, invariant, messageOf } from '../../core/errors.js';
+import { invariant } from '../../core/errors.js';
 import { silentLog } from '../../core/log.js';
-import { decodeNode, openStorage, type Storage } from '../../storage/index.js';
+import { packError } from '../../core/packed-error.js';
+import { decodeNode, openStorage, ToldEpoch, type Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import { makePlans } from './plan.js';
 import type { PlanReply, PlanRequest, PlanThreadSetup } from './plan-pool.js';
@@ -19,7 +20,8 @@ const port = parentPort;
 invariant(port, 'this program runs as a thread only');
 const setup = workerData as PlanThreadSetup;
 const running = new Map<number, AbortController>();
-let storage: { readonly epoch: number; readonly opened: Promise<Storage> } | undefined;
+const epochs = new ToldEpoch(0);
+let storage: Promise<Storage> | undefined;
 
 port.on('message', (request: PlanRequest) => {
   if (request.kind === 'abort') running.get(request.id)?.abort();
@@ -33,8 +35,7 @@ async function serve(request: Request): Promise<void> {
   try {
     await plan(request, { signal: control.signal });
   } catch (error) {
-    const fields = error instanceof AppError ? error.fields : {};
-    last = { id: request.id, error: { code: codeOf(error), message: messageOf(error), fields } };
+    last = { id: request.id, error: packError(error) };
   }
   running.delete(request.id);
   port?.postMessage(last);
@@ -55,13 +56,12 @@ async function plan(request: Request, wait: Wait): Promise<void> {
   }
 }
 
+/** One connection for every plan; what is written from now on belongs to the newest epoch told. */
 async function storageOf(epoch: number): Promise<Storage> {
-  if (storage?.epoch !== epoch) {
-    const options = { ...setup, epoch, cacheBytes: CACHE_BYTES };
-    storage = { epoch, opened: openStorage({ ...options, log: silentLog, clock: systemClock }) };
-  }
-  const { opened } = storage;
+  epochs.tell(epoch);
+  const options = { ...setup, epoch: epochs, cacheBytes: CACHE_BYTES };
+  storage ??= openStorage({ ...options, log: silentLog, clock: systemClock });
   // A store that could not be opened may be there the next time.
-  opened.catch(() => (storage = undefined));
-  return opened;
+  storage.catch(() => (storage = undefined));
+  return storage;
 }
