@@ -3,7 +3,7 @@
  * together from parts that are read and sent a few at a time.
  *
  * S1 An object appears whole or not at all; parts of one that broke off are taken back.
- * S2 One retry layer, as in s3-store.ts.
+ * S2 One retry layer: s3-retry.ts.
  */
 import {
   AbortMultipartUploadCommand,
@@ -16,10 +16,10 @@ import {
 import type { Clock } from '../core/clock.js';
 import { codeOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
-import { retry } from '../core/retry.js';
 import { orderedAhead } from './ordered-ahead.js';
 import { newS3Client, type S3Credentials } from './s3-client.js';
-import { fromS3Error, type S3Place } from './s3-errors.js';
+import type { S3Place } from './s3-errors.js';
+import { tryS3 } from './s3-retry.js';
 import type { SourceAddress } from './s3-source.js';
 import type { Wait } from './types.js';
 
@@ -129,24 +129,11 @@ export class S3Sink implements Disposable {
     work: (abort: { abortSignal: AbortSignal }) => Promise<T>,
   ): Promise<T> {
     const { clock, log } = this.deps;
-    return retry(
-      async () => {
-        try {
-          return await work({ abortSignal: wait.signal });
-        } catch (error) {
-          wait.signal.throwIfAborted();
-          throw fromS3Error(error, this.#at, key);
-        }
-      },
-      {
-        signal: wait.signal,
-        clock,
-        baseDelayMs: 100,
-        maxDelayMs: 2_000,
-        budgetMs: RETRY_BUDGET_MS,
-        retryable: (error) => codeOf(error) === 'OVERLOADED',
-        onRetry: (error, attempt) => log.debug({ err: error, key, attempt }, 'sink retry'),
-      },
+    // Anything else the egress hears of at once: it tries again, and says why.
+    const retryable = (error: unknown): boolean => codeOf(error) === 'OVERLOADED';
+    const limits = { baseDelayMs: 100, budgetMs: RETRY_BUDGET_MS, retryable };
+    return tryS3({ clock, log, at: this.#at, who: 'sink', ...limits }, key, wait, () =>
+      work({ abortSignal: wait.signal }),
     );
   }
 }

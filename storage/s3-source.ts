@@ -2,7 +2,7 @@
  * Objects of other people's buckets, for reading only: what `put file` takes from an s3 URL, and
  * what linked files go on being read from.
  *
- * R1 One retry layer, as in s3-store.ts.
+ * R1 One retry layer: s3-retry.ts.
  * R2 A read that names an ETag gets bytes of exactly that version, or STATE_CONFLICT.
  */
 import {
@@ -15,10 +15,10 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '../core/clock.js';
 import { codeOf, stateConflict } from '../core/errors.js';
 import type { Log } from '../core/log.js';
-import { retry } from '../core/retry.js';
 import { Semaphore } from '../core/semaphore.js';
 import { collect, newS3Client, type S3Credentials } from './s3-client.js';
-import { fromS3Error, type S3Place } from './s3-errors.js';
+import type { S3Place } from './s3-errors.js';
+import { tryS3 } from './s3-retry.js';
 import type { Wait } from './types.js';
 
 /** A bucket, and how to reach it. */
@@ -132,27 +132,11 @@ export class S3Source implements Disposable {
 
   async #try<T>(key: string, wait: Wait, work: () => Promise<T>): Promise<T> {
     const { clock, log } = this.deps;
-    return retry(
-      async () => {
-        try {
-          return await work();
-        } catch (error) {
-          wait.signal.throwIfAborted();
-          throw fromS3Error(error, this.#at, key);
-        }
-      },
-      {
-        signal: wait.signal,
-        clock,
-        baseDelayMs: 50,
-        maxDelayMs: 2_000,
-        budgetMs: RETRY_BUDGET_MS,
-        // A bucket that is not there is no weather here: it is somebody's typing error.
-        retryable: (error) =>
-          !isNoBucket(error) && ['UNAVAILABLE', 'OVERLOADED'].includes(codeOf(error)),
-        onRetry: (error, attempt) => log.debug({ err: error, key, attempt }, 'source retry'),
-      },
-    );
+    // A bucket that is not there is no weather here: it is somebody's typing error.
+    const retryable = (error: unknown): boolean =>
+      !isNoBucket(error) && ['UNAVAILABLE', 'OVERLOADED'].includes(codeOf(error));
+    const limits = { budgetMs: RETRY_BUDGET_MS, retryable };
+    return tryS3({ clock, log, at: this.#at, who: 'source', ...limits }, key, wait, work);
   }
 }
 

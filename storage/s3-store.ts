@@ -1,7 +1,7 @@
 /**
  * Objects in an S3 bucket, through any server that speaks the S3 API with path-style addresses.
  *
- * S1 One retry layer: the SDK's own is off; `core/retry` tries again with jitter within a budget.
+ * S1 One retry layer: the SDK's own is off; s3-retry.ts tries again with jitter within a budget.
  * S2 Puts are unconditional: names are digests, so a repeat writes the same bytes (some servers
  *    refuse conditional puts).
  * S3 The digest we already know is the signed payload hash, so the server verifies what arrived
@@ -21,13 +21,13 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '../core/clock.js';
 import { codeOf, invalidInput } from '../core/errors.js';
 import type { Log } from '../core/log.js';
-import { retry } from '../core/retry.js';
 import { Semaphore } from '../core/semaphore.js';
 import { sha256Hex } from '../core/sha256.js';
 import { NEVER } from '../core/signals.js';
 import type { GetOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.js';
 import { collect, newS3Client } from './s3-client.js';
-import { fromS3Error, type S3Place } from './s3-errors.js';
+import type { S3Place } from './s3-errors.js';
+import { tryS3 } from './s3-retry.js';
 import type { Wait } from './types.js';
 
 export interface S3StoreOptions {
@@ -120,16 +120,14 @@ export class S3Store implements ObjectStore {
   async ensureBucket(wait: Wait): Promise<void> {
     const Bucket = this.#at.bucket;
     const abort = { abortSignal: wait.signal };
-    const budgetMs = OPEN_BUDGET_MS;
     try {
-      await this.#try('', wait, () => this.#client.send(new HeadBucketCommand({ Bucket }), abort), {
-        budgetMs,
-      });
+      const look = new HeadBucketCommand({ Bucket });
+      await this.#try('', wait, () => this.#client.send(look, abort), OPEN_BUDGET_MS);
     } catch (error) {
       if (codeOf(error) !== 'NOT_FOUND') throw error;
       this.#options.log.info({ bucket: Bucket }, 'the bucket does not exist; making it');
       const make = new CreateBucketCommand({ Bucket });
-      await this.#try('', wait, () => this.#client.send(make, abort), { budgetMs });
+      await this.#try('', wait, () => this.#client.send(make, abort), OPEN_BUDGET_MS);
     }
   }
 
@@ -242,27 +240,11 @@ export class S3Store implements ObjectStore {
     key: string,
     wait: Wait,
     work: () => Promise<T>,
-    options: { readonly budgetMs: number } = { budgetMs: RETRY_BUDGET_MS },
+    budgetMs = RETRY_BUDGET_MS,
   ): Promise<T> {
     const { clock, log } = this.#options;
-    return retry(
-      async () => {
-        try {
-          return await work();
-        } catch (error) {
-          wait.signal.throwIfAborted();
-          throw fromS3Error(error, this.#at, key);
-        }
-      },
-      {
-        signal: wait.signal,
-        clock,
-        baseDelayMs: 50,
-        maxDelayMs: 2_000,
-        budgetMs: options.budgetMs,
-        onRetry: (error, attempt) => log.debug({ err: error, key, attempt }, 'object store retry'),
-      },
-    );
+    const limits = { at: this.#at, who: 'object store', budgetMs };
+    return tryS3({ clock, log, ...limits }, key, wait, work);
   }
 }
 
