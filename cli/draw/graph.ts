@@ -40,7 +40,8 @@ export function graphOf(repos: readonly RepoInfo[], pipelines: readonly Pipeline
     if (nodes.has(name)) continue;
     nodes.set(name, { name, kind: 'repo', line: formatSize(bytes), mood: 'plain' });
   }
-  const edges: GraphEdge[] = [];
+  /** By both ends: a pipeline may read a repo more than once. */
+  const edges = new Map<string, GraphEdge>();
   for (const { pipeline, input } of pipelines) {
     const to = pipeline?.name ?? '';
     for (const { from, label } of sourcesOf(input)) {
@@ -48,23 +49,27 @@ export function graphOf(repos: readonly RepoInfo[], pipelines: readonly Pipeline
       if (!nodes.has(from)) {
         nodes.set(from, { name: from, kind: 'repo', line: 'deleted', mood: 'bad' });
       }
-      const known = edges.findIndex((edge) => edge.from === from && edge.to === to);
-      const other = edges[known];
-      if (other) edges[known] = { ...other, label: `${other.label}\n${label}` };
-      else edges.push({ from, to, label });
+      const ends = `${from} ${to}`;
+      const other = edges.get(ends);
+      edges.set(ends, { from, to, label: other ? `${other.label}\n${label}` : label });
     }
   }
-  return { nodes: [...nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1)), edges };
+  const sorted = [...nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { nodes: sorted, edges: [...edges.values()] };
 }
 
 /** The part of a graph that is connected with these names, up and down. Names must be there. */
 export function around(graph: Graph, names: readonly string[]): Graph {
   const keep = new Set(names);
   const follow = (from: 'from' | 'to', to: 'from' | 'to'): void => {
-    const seen = new Set(names);
-    for (const name of seen) {
-      for (const edge of graph.edges) if (edge[from] === name) seen.add(edge[to]);
+    const next = new Map<string, string[]>();
+    for (const edge of graph.edges) {
+      const list = next.get(edge[from]);
+      if (list) list.push(edge[to]);
+      else next.set(edge[from], [edge[to]]);
     }
+    const seen = new Set(names);
+    for (const name of seen) for (const other of next.get(name) ?? []) seen.add(other);
     for (const name of seen) keep.add(name);
   };
   follow('from', 'to');

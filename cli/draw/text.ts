@@ -33,9 +33,10 @@ export function drawText(graph: Graph, paint: Paint): string[] {
     height: boxHeight,
     ...{ nodeGap: 1, layerGap: 4, edgeGap: 2 },
   });
-  const columns = columnsOf(picture);
+  const places = new Map(picture.nodes.map((node) => [node.name, node]));
+  const columns = columnsOf(picture, places);
   const page = new Page();
-  for (const edge of picture.edges) drawEdge(page, edge, picture, columns);
+  for (const edge of picture.edges) drawEdge(page, edge, places, columns);
   for (const node of picture.nodes) drawBox(page, node, columns.left[node.layer] ?? 0);
   return page.lines(paint);
 }
@@ -44,9 +45,13 @@ function boxWidth({ name, line }: GraphNode): number {
   return Math.max(widthOf(name), widthOf(line)) + 4;
 }
 
+type Places = ReadonlyMap<string, PlacedNode>;
+
 interface Columns {
   /** First column of each layer. */
   readonly left: readonly number[];
+  /** Where the middle of each layer is in the picture. */
+  readonly middle: readonly number[];
   /** Column behind each layer's widest box. */
   readonly right: readonly number[];
   /** Column in the gap behind a layer that a source's lines go up and down in. */
@@ -54,34 +59,37 @@ interface Columns {
 }
 
 /** As many columns between two layers as there are sources whose lines pass there. */
-function columnsOf({ nodes, edges }: Picture): Columns {
+function columnsOf({ nodes, edges }: Picture, at: Places): Columns {
   const layers = Math.max(...nodes.map(({ layer }) => layer)) + 1;
-  const at = new Map(nodes.map((node) => [node.name, node]));
   const widths = Array.from({ length: layers }, () => 0);
-  for (const { layer, width } of nodes) {
+  const middle: number[] = [];
+  for (const { layer, width, x } of nodes) {
+    middle[layer] = x;
     widths[layer] = Math.max(widths[layer] as number, Math.round(width));
   }
-  const sources = Array.from({ length: layers }, () => [] as PlacedNode[]);
+  const passing = Array.from({ length: layers }, () => new Set<PlacedNode>());
   for (const { from, to } of edges) {
     const [source, target] = [at.get(from), at.get(to)] as [PlacedNode, PlacedNode];
     for (let layer = source.layer; layer < target.layer; layer += 1) {
-      const list = sources[layer] as PlacedNode[];
-      if (!list.includes(source)) list.push(source);
+      (passing[layer] as Set<PlacedNode>).add(source);
     }
   }
+  const columns = passing.map((sources) => {
+    const upwards = [...sources].sort((a, b) => b.y - a.y);
+    return new Map(upwards.map(({ name }, index) => [name, index]));
+  });
   const left: number[] = [];
   const right: number[] = [];
   for (let layer = 0, x = 0; layer < layers; layer += 1) {
     left.push(x);
     right.push(x + (widths[layer] as number));
-    (sources[layer] as PlacedNode[]).sort((a, b) => b.y - a.y);
-    x = (right[layer] as number) + 2 * (sources[layer] as PlacedNode[]).length + 3;
+    x = (right[layer] as number) + 2 * (columns[layer]?.size ?? 0) + 3;
   }
   const of = (layer: number, source: string): number => {
-    const index = (sources[layer] ?? []).findIndex(({ name }) => name === source);
+    const index = columns[layer]?.get(source) ?? 0;
     return (right[layer] ?? 0) + 1 + 2 * index;
   };
-  return { left, right, of };
+  return { left, right, middle, of };
 }
 
 /** Top row of a box. */
@@ -89,15 +97,17 @@ const topOf = ({ y }: PlacedNode): number => Math.round(y) - 2;
 /** Row in which lines leave and enter. */
 const middleOf = (node: PlacedNode): number => topOf(node) + 1;
 
-function drawEdge(page: Page, edge: PlacedEdge, { nodes }: Picture, columns: Columns): void {
-  const source = nodes.find(({ name }) => name === edge.from) as PlacedNode;
-  const target = nodes.find(({ name }) => name === edge.to) as PlacedNode;
+function drawEdge(page: Page, edge: PlacedEdge, at: Places, columns: Columns): void {
+  const source = at.get(edge.from) as PlacedNode;
+  const target = at.get(edge.to) as PlacedNode;
   let row = middleOf(source);
   let x = (columns.left[source.layer] as number) + Math.round(source.width);
   for (let layer = source.layer; layer < target.layer; layer += 1) {
     const column = columns.of(layer, edge.from);
     const next = layer + 1 === target.layer;
-    const to = next ? middleOf(target) : Math.round(heightAt(edge, nodes, layer + 1)) - 1;
+    const to = next
+      ? middleOf(target)
+      : Math.round(heightAt(edge, columns.middle[layer + 1] ?? 0)) - 1;
     const end = columns.left[layer + 1] as number;
     // One cell more: the line touches the box, or its own part in the layer before.
     page.across(row, x - 1, column, edge.from);
@@ -108,9 +118,8 @@ function drawEdge(page: Page, edge: PlacedEdge, { nodes }: Picture, columns: Col
   page.put(row, (columns.left[target.layer] as number) - 1, '▶', 'plain');
 }
 
-/** Where the edge passes a layer that lies between its ends. */
-function heightAt({ points }: PlacedEdge, nodes: readonly PlacedNode[], layer: number): number {
-  const x = nodes.find((node) => node.layer === layer)?.x ?? 0;
+/** Where the edge passes a layer between its ends, whose middle is at `x` in the picture. */
+function heightAt({ points }: PlacedEdge, x: number): number {
   for (const [i, { x: x1, y: y1 }] of points.entries()) {
     const before = points[i - 1];
     if (x1 < x || !before) continue;
