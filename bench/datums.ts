@@ -85,13 +85,13 @@ export async function datums(): Promise<Row[]> {
 }
 
 /** Median seconds from putting one more file to its finished output. */
-async function oneMore(stack: Stack, dir: string): Promise<number> {
+async function oneMore(stack: Stack, dir: string, under = ''): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < 5; i += 1) {
     const one = join(dir, `one${i}`);
     writeFileSync(one, `new ${i}\n`);
     const begin = performance.now();
-    await stack.tusk(['put', 'file', `data@master:/new${i}`, '-f', one]);
+    await stack.tusk(['put', 'file', `data@master:${under}/new${i}`, '-f', one]);
     await stack.tusk(['flush', 'commit', 'data@master']);
     times.push((performance.now() - begin) / 1000);
   }
@@ -106,19 +106,19 @@ export async function after(count: number, limitSeconds: number): Promise<Row[]>
     const lines = join(dir, 'lines');
     writeFileSync(lines, Array.from({ length: count }, (_, i) => `datum ${i}\n`).join(''));
     await stack.tusk(['create', 'repo', 'data']);
-    const load = ['put', 'file', 'data@master:/', '-f', lines, '--split', 'line'];
+    const load = ['put', 'file', 'data@master:/lines', '-f', lines, '--split', 'line'];
     await stack.tusk([...load, '--target-file-datums', '1']);
     const spec = join(dir, 'spec.json');
     const request = {
       pipeline: { name: 'many' },
       transform: { cmd: ['python3', '-c', SERVE], datum_batching: true },
       parallelism_spec: { constant: 20 },
-      input: { pfs: { name: 'in', repo: 'data', glob: '/*' } },
+      input: { pfs: { name: 'in', repo: 'data', glob: '/lines/*' } },
     };
     writeFileSync(spec, JSON.stringify(request));
     await stack.tusk(['create', 'pipeline', '-f', spec]);
     await stack.tusk(['flush', 'job', 'data@master']);
-    const median = await oneMore(stack, dir);
+    const median = await oneMore(stack, dir, '/lines');
     const { stdout } = await stack.tusk(['list', 'job']);
     if (!new RegExp(`1 \\+ ${count + 4} / ${count + 5}`).test(stdout)) {
       throw new Error(`nothing was skipped:\n${stdout}`);
@@ -127,7 +127,7 @@ export async function after(count: number, limitSeconds: number): Promise<Row[]>
     return [
       {
         what: `one new file after ${count.toLocaleString('en')} processed datums`,
-        ours: 'tusk put file data@master:/new -f one && tusk flush commit data@master',
+        ours: 'tusk put file data@master:/lines/new -f one && tusk flush commit data@master',
         oursValue: `${median.toFixed(2)} s, coordinator's peak ${peak} MiB`,
         rival: '',
         rivalValue: '',
