@@ -6,15 +6,15 @@
 import { codeOf, messageOf } from '../../core/errors.js';
 import { ordinalOf } from '../../core/ids.js';
 import type { Log } from '../../core/log.js';
-import { abortable, addAbortListener, cancelledBy, childController } from '../../core/signals.js';
+import { addAbortListener, childController } from '../../core/signals.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import { decodeNode, encodeNode, held } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import { patchJobIn, setJobStateIn, type JobPatch, type JobRecord } from '../pipelines/model.js';
 import { Collector } from './collector.js';
 import { fenced, type OwnerDeps } from './deps.js';
-import { enumerate, type DatumList } from './enumerate.js';
 import { failedInputs, failureReason } from './failure.js';
+import { JobPlanning } from './job-planning.js';
 import { durationMs } from './job-spec.js';
 import type { RunInput } from './kinds.js';
 import { endedBy, JobEnded, JobFailed, JobWatch, Unrunnable } from './job-watch.js';
@@ -22,7 +22,7 @@ import { buildManifest } from './manifest.js';
 import { MasterLog } from './master-log.js';
 import { mergeDeps } from './merge-deps.js';
 import { mergeOutputs, type Merged } from './merge.js';
-import { historyKey, type JobPlan, type ManifestHeader, type ManifestHistory } from './model.js';
+import type { JobPlan, ManifestHeader } from './model.js';
 import {
   endEgressed,
   endKilled,
@@ -32,10 +32,6 @@ import {
   pointerOf,
   type Ending,
 } from './outcome.js';
-import { entriesOf, type MadePlan, type PlanInput } from './plan.js';
-import { plansOf } from './plan-pool.js';
-import { hostCount, slotsWanted } from './shares.js';
-import { commitSource } from './source.js';
 import { buildStatsTree, statsRoot } from './stats-tree.js';
 
 export type JobPhase =
@@ -50,10 +46,7 @@ export class JobRun {
   #job: JobRecord;
   #collector: Collector | undefined;
   #plan: JobPlan | undefined;
-  #list: DatumList | undefined;
-  /** Goes on making the plan of which the first part runs. */
-  #plans: AsyncGenerator<MadePlan> | undefined;
-  readonly #planning = new AbortController();
+  readonly #planning: JobPlanning;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -67,6 +60,7 @@ export class JobRun {
       { pipeline, job: id, restart },
       { clock: deps.clock, worker: 'coordinator', publish: (line) => deps.queue.publishLog(line) },
     );
+    this.#planning = new JobPlanning(deps, input, this);
   }
 
   get job(): JobRecord {
@@ -126,7 +120,7 @@ export class JobRun {
         );
     } finally {
       unhook();
-      this.#planning.abort(cancelledBy('the end of the job'));
+      this.#planning.end();
       this.#phase = 'ended';
     }
     await this.#tidy(wait);
@@ -150,7 +144,7 @@ export class JobRun {
     });
     this.#collector = collector;
     this.#phase = 'collecting';
-    await collector.run(wait, (inner) => this.#restOfPlan(info, plan, inner));
+    await collector.run(wait, (inner) => this.#planning.rest(info, plan, inner));
     await held(epochs, 'refs', () => this.#conclude(info, collector, { ...wait, watch }));
   }
 
@@ -183,65 +177,10 @@ export class JobRun {
       return plan;
     }
     this.#phase = 'planning';
-    const startMs = deps.clock.monotonicMs();
-    const plans = await this.#newPlans(info, wait);
-    this.#plans = plans;
-    const first = await abortable(plans.next(), wait.signal);
-    if (first.done) throw new JobFailed('the job has no plan', undefined);
-    const made = first.value;
-    this.#list = made.list;
-    const { total, skipped, tasks, partial } = made.plan;
-    const durationMs = Math.round(deps.clock.monotonicMs() - startMs);
-    const { how } = made;
-    this.log.info({ how, total, skipped, tasks: tasks.length, durationMs }, 'job planned');
-    const cut = partial === undefined ? `${tasks.length} tasks` : 'tasks that are being cut';
-    this.master.write(
-      `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${cut}`,
-    );
+    const made = await this.#planning.first(info, wait);
+    const { total, skipped } = made.plan;
     await this.#change('RUNNING', { plan: made.ref, total, skipped }, wait);
     return made.plan;
-  }
-
-  /** Plans that go on until the run ends, whoever waits for them. */
-  async #newPlans(
-    info: PipelineInfo,
-    wait: Wait,
-    before?: JobPlan,
-  ): Promise<AsyncGenerator<MadePlan>> {
-    const input = await this.#planInput(info, wait);
-    return plansOf(this.deps, input, { signal: this.#planning.signal }, before);
-  }
-
-  async #planInput(info: PipelineInfo, wait: Wait): Promise<PlanInput> {
-    return {
-      job: this.#job,
-      info,
-      salt: this.input.record.salt,
-      source: commitSource(this.deps, this.#job.inputs),
-      history: await this.#history(wait),
-      slots: this.#slots(),
-      ...(this.deps.earlyFrom === undefined ? {} : { earlyFrom: this.deps.earlyFrom }),
-    };
-  }
-
-  /** The whole plan after a partial one; an earlier owner's is worked out anew up to there. */
-  async #restOfPlan(info: PipelineInfo, before: JobPlan, wait: Wait): Promise<JobPlan> {
-    const startMs = this.deps.clock.monotonicMs();
-    const plans = this.#plans ?? (await this.#newPlans(info, wait, before));
-    this.#plans = undefined;
-    let last: MadePlan | undefined;
-    for (;;) {
-      const made = await abortable(plans.next(), wait.signal);
-      if (made.done) break;
-      last = made.value;
-    }
-    if (!last) throw new JobFailed('the job has no plan', undefined);
-    this.#list ??= last.list;
-    const { length } = last.plan.tasks;
-    const durationMs = Math.round(this.deps.clock.monotonicMs() - startMs);
-    this.log.info({ tasks: length, durationMs }, 'rest of the job planned');
-    this.master.write(`all ${length} tasks are cut`);
-    return last.plan;
   }
 
   /** Saves every result before the merge, so that a new owner goes straight to it. */
@@ -316,7 +255,7 @@ export class JobRun {
           map: header.map,
           ...from,
           overwrite: info.s3Out,
-          indexes: (inner) => this.#indexes(info, inner),
+          indexes: (inner) => this.#planning.indexes(info, inner),
         },
         wait,
       );
@@ -356,7 +295,7 @@ export class JobRun {
     const job = this.#job;
     const header = await buildManifest(this.deps, { job, plan, salt, board, base }, wait);
     if (job.statsCommit === undefined) return { header, base };
-    const others = await this.#reusable(wait);
+    const others = await this.#planning.reusable(wait);
     const input = { job, plan, board, header, base, others };
     const stats = encodeNode(await buildStatsTree(this.deps, input, wait)).toString('base64');
     return { header: { ...header, stats }, base };
@@ -455,32 +394,6 @@ export class JobRun {
         }),
       { ...wait, label: `job to ${state}` },
     );
-  }
-
-  async #history(wait: Wait): Promise<ManifestHistory | undefined> {
-    const kv = await this.deps.meta.get(historyKey(this.#job.pipeline), wait);
-    return kv ? (JSON.parse(kv.value.toString()) as ManifestHistory) : undefined;
-  }
-
-  /** Manifests that datums of this job may come from. */
-  async #reusable(wait: Wait): Promise<ManifestHeader[]> {
-    const history = await this.#history(wait);
-    const refs = history?.salt === this.input.record.salt ? history.manifests : [];
-    const load = ({ ref }: { ref: string }): Promise<ManifestHeader> =>
-      this.deps.storage.getJson<ManifestHeader>(ref, wait);
-    return Promise.all(refs.map(load));
-  }
-
-  async #indexes(info: PipelineInfo, wait: Wait): Promise<ReadonlyMap<string, number>> {
-    const list =
-      this.#list ?? (await enumerate(info.input, commitSource(this.deps, this.#job.inputs), wait));
-    const entries = await entriesOf(list, wait);
-    return new Map(entries.map((entry) => [entry.key.toString('latin1'), entry.index]));
-  }
-
-  #slots(): number {
-    const hosts = hostCount(this.deps.views.offers());
-    return slotsWanted(this.input.record.parallelism, hosts);
   }
 }
 

@@ -1,0 +1,117 @@
+/** The plan of one job as its owner makes it: the first part, the rest, and what they are made of. */
+import type { Log } from '../../core/log.js';
+import { abortable, cancelledBy } from '../../core/signals.js';
+import type { PipelineInfo } from '../../proto/generated/pps.js';
+import type { Wait } from '../../storage/types.js';
+import type { OwnerDeps } from './deps.js';
+import { enumerate, type DatumList } from './enumerate.js';
+import { JobFailed } from './job-watch.js';
+import type { RunInput } from './kinds.js';
+import type { MasterLog } from './master-log.js';
+import { historyKey, type JobPlan, type ManifestHeader, type ManifestHistory } from './model.js';
+import { entriesOf, type MadePlan, type PlanInput } from './plan.js';
+import { plansOf } from './plan-pool.js';
+import { hostCount, slotsWanted } from './shares.js';
+import { commitSource } from './source.js';
+
+export class JobPlanning {
+  #list: DatumList | undefined;
+  /** Goes on making the plan of which the first part runs. */
+  #plans: AsyncGenerator<MadePlan> | undefined;
+  readonly #stop = new AbortController();
+
+  constructor(
+    readonly deps: OwnerDeps,
+    readonly input: Pick<RunInput, 'job' | 'record'>,
+    readonly tell: { readonly log: Log; readonly master: MasterLog },
+  ) {}
+
+  /** The first plan: the whole one, or a part to begin with. */
+  async first(info: PipelineInfo, wait: Wait): Promise<MadePlan> {
+    const { clock } = this.deps;
+    const startMs = clock.monotonicMs();
+    const plans = await this.#begin(info, wait);
+    this.#plans = plans;
+    const first = await abortable(plans.next(), wait.signal);
+    if (first.done) throw new JobFailed('the job has no plan', undefined);
+    const made = first.value;
+    this.#list = made.list;
+    const { total, skipped, tasks, partial } = made.plan;
+    const durationMs = Math.round(clock.monotonicMs() - startMs);
+    const { how } = made;
+    this.tell.log.info({ how, total, skipped, tasks: tasks.length, durationMs }, 'job planned');
+    const cut = partial === undefined ? `${tasks.length} tasks` : 'tasks that are being cut';
+    this.tell.master.write(
+      `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${cut}`,
+    );
+    return made;
+  }
+
+  /** The whole plan after a partial one; an earlier owner's is worked out anew up to there. */
+  async rest(info: PipelineInfo, before: JobPlan, wait: Wait): Promise<JobPlan> {
+    const { clock } = this.deps;
+    const startMs = clock.monotonicMs();
+    const plans = this.#plans ?? (await this.#begin(info, wait, before));
+    this.#plans = undefined;
+    let last: MadePlan | undefined;
+    for (;;) {
+      const made = await abortable(plans.next(), wait.signal);
+      if (made.done) break;
+      last = made.value;
+    }
+    if (!last) throw new JobFailed('the job has no plan', undefined);
+    this.#list ??= last.list;
+    const { length } = last.plan.tasks;
+    const durationMs = Math.round(clock.monotonicMs() - startMs);
+    this.tell.log.info({ tasks: length, durationMs }, 'rest of the job planned');
+    this.tell.master.write(`all ${length} tasks are cut`);
+    return last.plan;
+  }
+
+  /** Manifests that datums of this job may come from. */
+  async reusable(wait: Wait): Promise<ManifestHeader[]> {
+    const history = await this.#history(wait);
+    const refs = history?.salt === this.input.record.salt ? history.manifests : [];
+    const load = ({ ref }: { ref: string }): Promise<ManifestHeader> =>
+      this.deps.storage.getJson<ManifestHeader>(ref, wait);
+    return Promise.all(refs.map(load));
+  }
+
+  /** Place of each datum in the enumeration, by manifest key (latin1). */
+  async indexes(info: PipelineInfo, wait: Wait): Promise<ReadonlyMap<string, number>> {
+    const { inputs } = this.input.job;
+    const list = this.#list ?? (await enumerate(info.input, commitSource(this.deps, inputs), wait));
+    const entries = await entriesOf(list, wait);
+    return new Map(entries.map((entry) => [entry.key.toString('latin1'), entry.index]));
+  }
+
+  /** The run ends: nobody waits for what is still being planned. */
+  end(): void {
+    this.#stop.abort(cancelledBy('the end of the job'));
+  }
+
+  /** Plans that go on until the run ends, whoever waits for them. */
+  async #begin(
+    info: PipelineInfo,
+    wait: Wait,
+    before?: JobPlan,
+  ): Promise<AsyncGenerator<MadePlan>> {
+    const { job, record } = this.input;
+    const { earlyFrom, views } = this.deps;
+    const input: PlanInput = {
+      job,
+      info,
+      salt: record.salt,
+      source: commitSource(this.deps, job.inputs),
+      history: await this.#history(wait),
+      slots: slotsWanted(record.parallelism, hostCount(views.offers())),
+      ...(earlyFrom === undefined ? {} : { earlyFrom }),
+    };
+    return plansOf(this.deps, input, { signal: this.#stop.signal }, before);
+  }
+
+  async #history(wait: Wait): Promise<ManifestHistory | undefined> {
+    const kv = await this.deps.meta.get(historyKey(this.input.job.pipeline), wait);
+    return kv ? (JSON.parse(kv.value.toString()) as ManifestHistory) : undefined;
+  }
+}
