@@ -23,6 +23,8 @@ export interface QueueOptions {
   readonly name: string;
   readonly log: Log;
   readonly clock: Clock;
+  /** How long the first connection is tried. */
+  readonly connectMs?: number;
 }
 
 /** Deadline of one request. */
@@ -119,7 +121,7 @@ export class Connection implements AsyncDisposable {
   }
 }
 
-/** Connects; throws UNAVAILABLE when the server does not answer for 15 s. */
+/** Connects; throws UNAVAILABLE when the server does not answer in time. */
 export async function openConnection(options: QueueOptions, wait?: Wait): Promise<Connection> {
   const { clock, servers, name } = options;
   const signal = wait?.signal ?? new AbortController().signal;
@@ -141,7 +143,13 @@ export async function openConnection(options: QueueOptions, wait?: Wait): Promis
         throw fromNats(error, servers);
       }
     },
-    { signal, clock, baseDelayMs: 100, maxDelayMs: 500, budgetMs: FIRST_CONNECT_MS },
+    {
+      signal,
+      clock,
+      baseDelayMs: 100,
+      maxDelayMs: 500,
+      budgetMs: options.connectMs ?? FIRST_CONNECT_MS,
+    },
   );
   return new Connection(nc, options);
 }
