@@ -1,14 +1,17 @@
 /**
  * `node dist/debug-datum.mjs REQUEST.json`: says, as JSON, how a person runs a datum on this machine
- * as a worker would. The inputs lie below `dir/pfs` already; git inputs are cloned here.
+ * as a worker would. The inputs lie below `dir/pfs` already, those for S3 below `dir/s3`; git inputs
+ * are cloned here. For a datum that uses S3 it goes on and serves it until its standard input ends.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
 import { messageOf, stateConflict } from '../core/errors.js';
 import { NEVER } from '../core/signals.js';
 import type { JobSpec, WorkDatum } from '../queue/messages.js';
 import { inheritedOf } from './config.js';
+import { openDebugS3 } from './debug-s3.js';
 import { datumEnvironment, stdinText } from './environment.js';
 import { GitClones } from './git-clone.js';
 import { DATUM_SCRIPT, personalLines, type SandboxLine } from './sandbox-args.js';
@@ -32,8 +35,22 @@ export interface DebugPlan extends SandboxLine {
   readonly notes: readonly string[];
 }
 
-async function main(): Promise<DebugPlan> {
+async function main(): Promise<void> {
   const request = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as DebugRequest;
+  const wait = { signal: NEVER };
+  await using s3 = await openDebugS3(request, wait);
+  console.log(JSON.stringify(await planOf(request, s3?.env ?? {})));
+  if (!s3) return;
+  // Keys that end the datum are not meant for its server.
+  process.on('SIGINT', () => undefined);
+  await finished(process.stdin.resume(), { writable: false });
+  await s3.finish();
+}
+
+async function planOf(
+  request: DebugRequest,
+  s3: Readonly<Record<string, string>>,
+): Promise<DebugPlan> {
   const { dir, spec, work, interactive } = request;
   writeFileSync(join(dir, 'run-datum'), script(spec), { mode: 0o755 });
   const clones = new GitClones(join(dir, 'git'));
@@ -41,7 +58,7 @@ async function main(): Promise<DebugPlan> {
     await clones.place(git, join(dir, 'pfs', name), { signal: NEVER });
   }
   const identity = { worker: 'debug', namespace: 'default', inherited: inheritedOf(process.env) };
-  const env = datumEnvironment(spec, work, identity);
+  const env = { ...datumEnvironment(spec, work, identity), ...s3 };
   const { TERM = 'dumb' } = process.env;
   const tty = interactive ? [`TERM=${TERM}`, `PS1=datum ${work.id.slice(0, 8)}:\\w\\$ `] : [];
   const pairs = [...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...tty];
@@ -76,7 +93,8 @@ function script({ transform: { cmd, stdin } }: JobSpec): string {
   return `#!/bin/sh\nexec ${words} <<'${end}'\n${text}${end}\n`;
 }
 
-function notes({ transform }: JobSpec): string[] {
+function notes(spec: JobSpec): string[] {
+  const { transform } = spec;
   const { image, user, secrets = [], warm } = transform;
   const list: string[] = [];
   if (image !== '') list.push(`image ${image} is not used: everything runs on this machine itself`);
@@ -85,14 +103,12 @@ function notes({ transform }: JobSpec): string[] {
     const missing = [envVar && `$${envVar}`, mountPath].filter(Boolean).join(' and ');
     list.push(`secret ${name} is not here: ${missing} missing`);
   }
+  if (spec.s3Out) list.push('objects put into the bucket out are in out/ when it has ended');
   if (warm) list.push('its process gets one datum after the other; here it gets none by itself');
   return list;
 }
 
-main().then(
-  (plan) => console.log(JSON.stringify(plan)),
-  (error: unknown) => {
-    console.error(messageOf(error));
-    process.exitCode = 1;
-  },
-);
+main().catch((error: unknown) => {
+  console.error(messageOf(error));
+  process.exitCode = 1;
+});

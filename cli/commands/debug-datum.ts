@@ -1,9 +1,11 @@
 /** debug datum: the inputs, environment and command of a datum, in a shell on this machine. */
-import { execFile, spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, posix, resolve } from 'node:path';
-import { promisify } from 'node:util';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { entryPath } from '../../core/entry.js';
 import { invalidInput } from '../../core/errors.js';
 import { makeDir } from '../../core/make-dir.js';
@@ -13,8 +15,6 @@ import { JobsClient, type DatumRecipe } from '../../proto/generated/tusk.js';
 import type { Client } from '../client/client.js';
 import type { Call } from '../grammar/command.js';
 import { getWholeTree } from './get-tree.js';
-
-const execute = promisify(execFile);
 
 /** The part of a WorkDatum (docs/formats/work.md) that is needed here. */
 interface Work {
@@ -28,6 +28,13 @@ interface Input {
   readonly commit: string;
   readonly path: string;
   readonly emptyFiles?: boolean;
+  readonly s3?: boolean;
+}
+
+/** What says how to run the datum, and serves S3 to it until it is ended. */
+interface Helper {
+  readonly plan: Plan;
+  end(): Promise<void>;
 }
 
 interface Plan {
@@ -55,10 +62,14 @@ export async function debugDatum(call: Call): Promise<number> {
   try {
     await fetchInputs(client, work, dir);
     const interactive = command.length === 0 && session.stdin.isTTY;
-    const plan = await planOf({ dir, recipe, work, command, interactive });
-    if (interactive) tell(call, recipe, work, plan);
-    else for (const note of plan.notes.filter(isMissing)) session.note(note);
-    return await run(plan);
+    const helper = await startHelper({ dir, recipe, work, command, interactive });
+    try {
+      if (interactive) tell(call, recipe, work, helper.plan);
+      else for (const note of helper.plan.notes.filter(isMissing)) session.note(note);
+      return await run(helper.plan);
+    } finally {
+      await helper.end();
+    }
   } finally {
     if (kept === '') rmSync(dir, { recursive: true, force: true });
     else session.note(`inputs and outputs: ${join(dir, 'pfs')}, ${join(dir, 'out')}`);
@@ -77,7 +88,7 @@ async function fetchInputs(client: Client, work: Work, dir: string): Promise<voi
   mkdirSync(join(dir, 'out'));
   for (const input of work.inputs) {
     const { repo, commit: id, path } = input;
-    const target = join(dir, 'pfs', input.name, path);
+    const target = join(dir, input.s3 ? 's3' : 'pfs', input.name, path);
     mkdirSync(path === '/' ? target : dirname(target), { recursive: true });
     if (input.emptyFiles) await makeEmpty(client, input, join(dir, 'pfs', input.name));
     else await getWholeTree(client, { repo, id, path }, target);
@@ -95,25 +106,46 @@ async function makeEmpty(client: Client, { repo, commit, path }: Input, at: stri
   }
 }
 
-async function planOf(what: {
+async function startHelper(what: {
   readonly dir: string;
   readonly recipe: DatumRecipe;
   readonly work: Work;
   readonly command: readonly string[];
   readonly interactive: boolean;
-}): Promise<Plan> {
+}): Promise<Helper> {
   const { recipe, ...rest } = what;
   const request = join(what.dir, 'request.json');
   writeFileSync(request, JSON.stringify({ ...rest, spec: JSON.parse(recipe.jobSpec) as unknown }));
+  const child = spawn(process.execPath, [entryPath('debug-datum'), request], { stdio: 'pipe' });
+  const ended = once(child, 'close') as Promise<[number | null]>;
+  const errors = text(child.stderr);
+  child.stdin.on('error', () => undefined);
   try {
-    const { stdout } = await execute(process.execPath, [entryPath('debug-datum'), request]);
-    return JSON.parse(stdout) as Plan;
+    const line = await firstLine(child);
+    if (line === '') throw invalidInput((await errors).trim() || 'debug-datum ended');
+    return { plan: JSON.parse(line) as Plan, end: () => endHelper(child, ended, errors) };
   } catch (error) {
-    const said = (error as { stderr?: string }).stderr?.trim();
-    throw said ? invalidInput(said) : error;
+    child.stdin.end();
+    throw error;
   } finally {
     rmSync(request, { force: true });
   }
+}
+
+async function firstLine({ stdout }: ChildProcess): Promise<string> {
+  if (!stdout) return '';
+  for await (const line of createInterface({ input: stdout })) return line;
+  return '';
+}
+
+async function endHelper(
+  { stdin }: ChildProcess,
+  ended: Promise<[number | null]>,
+  errors: Promise<string>,
+): Promise<void> {
+  stdin?.end();
+  const [code] = await ended;
+  if (code !== 0) throw invalidInput((await errors).trim() || `debug-datum ended with ${code}`);
 }
 
 /** Differences that can make the command fail. */
@@ -123,8 +155,9 @@ function tell({ session, args }: Call, recipe: DatumRecipe, work: Work, plan: Pl
   const state = (DatumState[recipe.state] ?? '').toLowerCase();
   session.note(`Datum ${work.id} of job ${args[0] ?? ''}: ${state}`);
   if (recipe.reason !== '') session.note(`  ${recipe.reason}`);
-  for (const { name, path, repo, commit } of work.inputs) {
-    session.note(`  ${posix.join('/pfs', name, path)}  from ${repo}@${commit}:${path}`);
+  for (const { name, path, repo, commit, s3 } of work.inputs) {
+    const at = s3 ? `bucket ${name} at $S3_ENDPOINT` : posix.join('/pfs', name, path);
+    session.note(`  ${at}  from ${repo}@${commit}:${path}`);
   }
   for (const note of plan.notes) session.note(`  note: ${note}`);
   session.note(

@@ -35,6 +35,7 @@ export async function describeDatum(
     ...{ name, repo, branch, commit, path, node: '' },
     ...(byName.get(name)?.lazy ? { lazy: true } : {}),
     ...(byName.get(name)?.emptyFiles ? { emptyFiles: true } : {}),
+    ...(byName.get(name)?.s3 ? { s3: true } : {}),
   }));
   return {
     row,

@@ -60,14 +60,15 @@ export interface Leaf {
   readonly branch: string;
   readonly lazy?: boolean;
   readonly emptyFiles?: boolean;
+  readonly s3?: boolean;
 }
 
 /** The leaf inputs of a tree with the branch each reads. */
 export function leaves(input: Input | undefined): Leaf[] {
   if (!input) return [];
   if (input.pfs) {
-    const { name, repo, branch, lazy, emptyFiles } = input.pfs;
-    return [{ name: name || repo, repo, branch: branch || 'master', lazy, emptyFiles }];
+    const { name, repo, branch, lazy, emptyFiles, s3 } = input.pfs;
+    return [{ name: name || repo, repo, branch: branch || 'master', lazy, emptyFiles, s3 }];
   }
   if (input.cron) return [{ name: input.cron.name, repo: input.cron.repo, branch: 'master' }];
   if (input.git) {

@@ -21,6 +21,8 @@ import {
   CompleteMultipartUploadCommand,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CreatePipelineRequest, JobState } from '../../proto/generated/pps.js';
 import { DatumDoor, type HeldDatum } from '../support/datum-door.js';
@@ -351,4 +353,37 @@ it('takes uploads in parts like any S3 server', async () => {
   const files = await stack.client.files('parts', 'master');
   expect(Object.keys(files)).toEqual(['/joined']);
   expect(files['/joined'] === `${'5'.repeat(five.length)}ee`).toBe(true);
+});
+
+describe('a datum on one’s own machine', () => {
+  /** S3 by plain requests: any key is taken where nobody logs in. */
+  const code = [
+    'import os, urllib.request as u',
+    'at = os.environ["S3_ENDPOINT"]',
+    'def ask(path, **more): return u.urlopen(u.Request(at + path, **more)).read().decode()',
+    'print(ask("/data/a"), ask("/data/d/c"), ask("/data?prefix=d/").count("<Key>"))',
+    'print(os.path.exists("/pfs/data"), open("/pfs/side/1").read(), "data" in os.environ)',
+    'ask("/out/made/x", data=b"put", method="PUT")',
+    'ask("/out/gone", data=b"no", method="PUT"); ask("/out/gone", method="DELETE")',
+  ];
+
+  it('reads inputs and writes outputs through S3 as on a worker', async () => {
+    const cross = [s3in, { pfs: { repo: 'side', glob: '/1' } }];
+    const transform = { cmd: ['python3', '-'], stdin: code };
+    await create('mine', { input: { cross }, transform, s3Out: true });
+    const job = await stack.client.ended('mine');
+    expect(job).toMatchObject({ state: JobState.JOB_SUCCESS, reason: '' });
+    expect(await stack.client.files('mine', 'master')).toEqual({ '/made/x': 'put' });
+    const [datum = ''] = (await stack.tusk(['list', 'datum', job.job?.id ?? ''])).stdout
+      .split('\n')
+      .slice(1);
+    const dir = join(stack.dir, 'kept');
+    const args = ['debug', 'datum', job.job?.id ?? '', datum.slice(0, 12), '--dir', dir];
+    const ran = await stack.tusk([...args, '--', '/tmp/run-datum']);
+    expect(ran.stdout).toBe('first deeper 2\nFalse one False\n');
+    expect(readdirSync(dir).sort()).toEqual(['out', 'pfs', 'run-datum']);
+    expect(readFileSync(join(dir, 'out/made/x'), 'utf8')).toBe('put');
+    expect(readdirSync(join(dir, 'out'))).toEqual(['made']);
+    await remove('mine');
+  });
 });
