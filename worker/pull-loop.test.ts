@@ -14,6 +14,7 @@ import type { SlotFiles } from './slot-files.js';
 class Tasks {
   readonly waiting = new Map<string, TaskMessage[]>();
   readonly fate = new Map<string, string>();
+  readonly questions = new Map<string, number>();
   askedMax = 0;
   asked = 0;
 
@@ -31,6 +32,7 @@ class Tasks {
     { max, signal, expiresMs }: { max: number; signal: AbortSignal; expiresMs: number },
   ): AsyncGenerator<TaskDelivery> {
     this.asked += max;
+    this.questions.set(pipeline, (this.questions.get(pipeline) ?? 0) + 1);
     this.askedMax = Math.max(this.askedMax, this.asked);
     let left = max;
     try {
@@ -167,6 +169,40 @@ describe('the pull loop', () => {
     await until(() => tasks.fate.size === 80);
     expect(maxA).toBeLessThanOrEqual(2);
     expect(seenB).toBeGreaterThanOrEqual(3);
+    await loop.close();
+  });
+
+  it('gives each its turn when there are more pipelines than slots', async () => {
+    const order: string[] = [];
+    const { tasks, loop } = setUp(1, async (task) => {
+      order.push(task.pipeline);
+      await new Promise((next) => setImmediate(next));
+    });
+    tasks.add('a', 'j', 200);
+    for (const name of ['b', 'c']) tasks.add(name, 'j', 3);
+    loop.assign([job('a', 1)]);
+    await until(() => order.length > 10);
+    const before = order.length;
+    loop.assign([job('a', 1), job('b', 1), job('c', 1)]);
+    await until(() => tasks.fate.size === 206);
+    const turns = order.slice(before, before + 15);
+    expect(turns.filter((name) => name === 'b')).toHaveLength(3);
+    expect(turns.filter((name) => name === 'c')).toHaveLength(3);
+    await loop.close();
+  });
+
+  it('asks in vain now and then only, while others have work', async () => {
+    const { tasks, loop, clock } = setUp(1);
+    tasks.add('a', 'j', 100);
+    loop.assign([job('a', 1), job('b', 1)]);
+    await until(() => tasks.fate.size === 50);
+    expect(tasks.questions.get('b')).toBe(1);
+    clock.now += 3_000;
+    await until(() => tasks.fate.size === 100);
+    expect(tasks.questions.get('b')).toBeLessThanOrEqual(3);
+    expect(tasks.questions.get('b')).toBeGreaterThanOrEqual(2);
+    tasks.add('b', 'j', 5);
+    await until(() => tasks.fate.size === 105);
     await loop.close();
   });
 

@@ -2,8 +2,9 @@
  * Takes tasks for free slots and runs them.
  *
  * L1 Tasks in hand and tasks asked for together never exceed the slots.
- * L2 Free slots go to the pipeline that uses the fewest; one whose last question found nothing
- *    holds one slot at most while others have work, so idle pipelines cost next to nothing.
+ * L2 Free slots go to the pipeline that uses the fewest, and of several to the one whose turn is
+ *    longest ago. One whose last question found nothing holds one slot at most while others have
+ *    work, and takes one that they could use only now and then: idle pipelines cost next to nothing.
  * L3 What tasks in hand and asked for need together never exceeds the worker's room (room.ts).
  * L4 A task is acknowledged after its result is stored, or when nobody wants it any more; in all
  *    other cases it is given back with a delay, and a reason in the log.
@@ -52,6 +53,10 @@ interface Share {
   inUse: number;
   asked: number;
   cold: boolean;
+  /** When a question found nothing last. */
+  coldMs: number;
+  /** Its last turn, counted over all pipelines. */
+  turn: number;
   readonly stop: AbortController & Disposable;
 }
 
@@ -65,8 +70,11 @@ interface Work {
 /** A third of the queue's ack wait. */
 const WORKING_MS = 9_000;
 const PULL_MS = 5_000;
-/** How long a pipeline with nothing to do may hold a slot that others could use. */
+/** How long a pipeline with nothing to do may hold a slot beside those that others use. */
 const COLD_PULL_MS = 1_000;
+/** How long, and how often, when all slots are wanted by others. */
+const COLD_TURN_MS = 200;
+const COLD_REST_MS = 2_000;
 /** A task can be faster than the news of its job. */
 const UNKNOWN_JOB_MS = 10_000;
 const UNKNOWN_RETRY_MS = 500;
@@ -83,6 +91,7 @@ export class PullLoop {
   /** When a job was first met (or missed) without being assigned. */
   readonly #unknown = new Map<string, number>();
   readonly #scope: AbortController;
+  #turn = 0;
   #paused = true;
   #draining = false;
   #idle: (() => void)[] = [];
@@ -189,6 +198,7 @@ export class PullLoop {
   #schedule(): void {
     if (this.#paused || this.#draining) return;
     const grants = new Map<string, number>();
+    const brief = new Set<string>();
     const used = ([name, share]: [string, Share]): number =>
       share.inUse + share.asked + (grants.get(name) ?? 0);
     let free = this.#free.length - this.#asked();
@@ -203,17 +213,22 @@ export class PullLoop {
           this.deps.room.fits(share.needs, held),
       );
       const contended = open.length > 1;
+      const warm = open.some(([, share]) => !share.cold);
       const next = open
         .filter((entry) => {
-          const questions = entry[1].asked + (grants.get(entry[0]) ?? 0);
-          return !contended || !entry[1].cold || questions === 0;
+          const [name, share] = entry;
+          if (!contended || !share.cold) return true;
+          if (share.asked + (grants.get(name) ?? 0) > 0) return false;
+          return !warm || this.deps.clock.monotonicMs() - share.coldMs >= COLD_REST_MS;
         })
-        .sort((a, b) => used(a) - used(b))[0];
+        .sort((a, b) => used(a) - used(b) || a[1].turn - b[1].turn)[0];
       if (!next) break;
+      next[1].turn = this.#turn += 1;
+      if (warm && next[1].cold) brief.add(next[0]);
       grants.set(next[0], (grants.get(next[0]) ?? 0) + 1);
       free -= 1;
     }
-    for (const [pipeline, max] of grants) void this.#pull(pipeline, max);
+    for (const [pipeline, max] of grants) void this.#pull(pipeline, max, brief.has(pipeline));
   }
 
   #asked(): number {
@@ -222,12 +237,14 @@ export class PullLoop {
     return sum;
   }
 
-  async #pull(pipeline: string, max: number): Promise<void> {
+  /** `brief`: others could use the slot. */
+  async #pull(pipeline: string, max: number, brief: boolean): Promise<void> {
     const share = this.#shares.get(pipeline);
     if (!share) return;
     share.asked += max;
     let left = max;
-    const expiresMs = share.cold && this.#shares.size > 1 ? COLD_PULL_MS : PULL_MS;
+    const alone = !share.cold || this.#shares.size === 1;
+    const expiresMs = brief ? COLD_TURN_MS : alone ? PULL_MS : COLD_PULL_MS;
     try {
       const options = { signal: share.stop.signal, max, expiresMs };
       for await (const delivery of this.deps.queue.pull(pipeline, options)) {
@@ -247,7 +264,10 @@ export class PullLoop {
         await this.deps.clock.sleep(UNKNOWN_RETRY_MS, share.stop).catch(() => undefined);
       }
     }
-    if (left === max) share.cold = true;
+    if (left === max) {
+      share.cold = true;
+      share.coldMs = this.deps.clock.monotonicMs();
+    }
     share.asked -= left;
     this.#schedule();
   }
@@ -353,6 +373,8 @@ const EMPTY = {
   inUse: 0,
   asked: 0,
   cold: false,
+  coldMs: 0,
+  turn: 0,
 };
 
 function remember(set: Set<string>, value: string): void {

@@ -173,6 +173,28 @@ describe('a running job', () => {
   });
 });
 
+describe('slots', () => {
+  it('are shared: thousands of datums do not keep one datum of another pipeline waiting', async () => {
+    const files = Array.from({ length: 4_000 }, (_, index) => [`/${index}`, ''] as const);
+    const big = ['greedy', 'modest'];
+    for (const [index, name] of big.entries()) {
+      // More pipelines than slots: the two slots of this stack are never idle.
+      await pipeline(name, '', { parallelismSpec: { constant: [1_000, 1][index] } });
+      await client.put(`${name}_in`, Object.fromEntries(files));
+    }
+    for (const name of big) await client.running(name, 1);
+    await pipeline('small', 'cat /pfs/src/* > /pfs/out/all');
+    await client.put('small_in', { '/a': 'one' });
+    expect(await client.ended('small')).toMatchObject({ state: JobState.JOB_SUCCESS });
+    for (const name of big) {
+      const [job] = await client.jobs(name);
+      expect(job).toMatchObject({ state: JobState.JOB_RUNNING, dataTotal: files.length });
+      expect(files.length - (job?.dataProcessed ?? 0)).toBeGreaterThan(1_000);
+      await stack.tusk(['delete', 'pipeline', name]);
+    }
+  });
+});
+
 describe('the log of a datum that writes without end', () => {
   it('keeps beginning and end with a line between, and the reason has the last words', async () => {
     // A little more than is kept.
