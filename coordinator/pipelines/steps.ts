@@ -1,6 +1,6 @@
 /** Steps that several pipeline changes are composed of, each inside a larger transaction. */
 import type { Clock } from '../../core/clock.js';
-import { notFound } from '../../core/errors.js';
+import { notFound, stateConflict } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import type { Storage } from '../../storage/index.js';
@@ -58,8 +58,21 @@ export async function commitSpecIn(
     await createRepoIn(scope, { name: SPEC_REPO, description: SPEC_REPO_DESCRIPTION });
   }
   const branch = info.pipeline?.name ?? '';
+  await needClosedSpecIn(scope, branch);
   const commit = await startCommitIn(scope, { repo: SPEC_REPO, branch }, { kind: 'input', root });
   return commit.id;
+}
+
+/** Throws STATE_CONFLICT when somebody has begun a commit by hand where the next spec has to go. */
+async function needClosedSpecIn(scope: Scope, name: string): Promise<void> {
+  const head = (await scope.branch({ repo: SPEC_REPO, name }))?.head;
+  if (head === undefined || !(await scope.t.getJson(openKey({ repo: SPEC_REPO, id: head }))))
+    return;
+  throw stateConflict(
+    `the HEAD commit of this pipeline's spec branch is open: ` +
+      `finish or delete ${SPEC_REPO}@${head} first`,
+    { fields: { pipeline: name, commit: head } },
+  );
 }
 
 /** Direct provenance of a running pipeline's output branch. */

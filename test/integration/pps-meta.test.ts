@@ -397,6 +397,44 @@ describe('looking', () => {
   });
 });
 
+describe('a spec that somebody else touched', () => {
+  const unreadable = "could not retrieve pipeline spec file from PFS for pipeline 'p'";
+
+  it('keeps the next one out while its branch has an open commit', async () => {
+    await create('p');
+    const open = await stack.versioning.startCommit({ repo: '__spec__', branch: 'p' }, wait);
+    const text = /^the HEAD commit of this pipeline's spec branch is open/;
+    for (const change of [() => update('p'), () => pipelines.stop('p', wait)]) {
+      const refused = await failure(change());
+      expect(refused.code).toBe('STATE_CONFLICT');
+      expect(refused.text).toMatch(text);
+    }
+    expect(await inspect('p')).toMatchObject({ version: 1, stopped: false });
+    await stack.versioning.deleteCommit({ repo: '__spec__', id: open.id }, wait);
+    await update('p');
+    expect(await inspect('p')).toMatchObject({ version: 2 });
+  });
+
+  it('and can not be read is said so; updating and deleting work', async () => {
+    for (const name of ['p', 'q']) await create(name);
+    await stack.versioning.deleteRepo('__spec__', { force: true }, wait);
+    // Nothing of it is known here.
+    const deps = { ...stack, clock: systemClock, log: silentLog };
+    await pipelines[Symbol.asyncDispose]();
+    pipelines = await openPipelines(deps, wait);
+    expect((await failure(inspect('p'))).text).toContain(unreadable);
+    expect((await failure(list({ pipeline: { name: 'p' } }))).text).toContain(unreadable);
+    expect((await failure(list())).text).toContain('could not retrieve pipeline spec file');
+    const [q, p] = await list({ allowIncomplete: true });
+    expect([q?.pipeline?.name, p?.pipeline?.name]).toEqual(['q', 'p']);
+    expect(p).toMatchObject({ transform: undefined, state: PipelineState.PIPELINE_STARTING });
+    await update('p');
+    expect((await inspect('p')).transform).toBeDefined();
+    await remove('q');
+    expect(names(await list())).toEqual(['p']);
+  });
+});
+
 describe('deleting', () => {
   it('takes everything but the spec commits, and gives the name back', async () => {
     await put('in', { '/a': 'x' });
