@@ -40,6 +40,23 @@ export function openCgroups({ own, root = ROOT }: CgroupSearch): CgroupHome | un
   return { version: 1, ...(memory ? { memory } : {}), ...(cpu ? { cpu } : {}) };
 }
 
+/** Which limits of a pipeline hold here, and by what; for people. */
+export function limitsText(home: CgroupHome | undefined): string {
+  const group = `cgroup v${home?.version ?? 1}`;
+  const memory = home?.memory === undefined ? 'watched' : group;
+  const cpu = home?.cpu === undefined ? 'not enforced' : group;
+  return `memory: ${memory}, cpu: ${cpu}, disk: watched`;
+}
+
+/** What a pipeline should be told when it has a limit that does not hold here. */
+export function unheldLimits(
+  home: CgroupHome | undefined,
+  { cpus }: Pick<Limits, 'cpus'>,
+): string | undefined {
+  if (cpus === undefined || home?.cpu !== undefined) return undefined;
+  return `cpu limit ${cpus} is not enforced: this worker has no control group for it`;
+}
+
 /** Removes the groups of slots; those of workers that were killed go when the next one starts. */
 export function closeCgroups(home: CgroupHome | undefined): void {
   for (const dir of homes(home)) removeGroup(dir);

@@ -57,6 +57,8 @@ export interface DatumContext extends Wait {
   readonly s3?: DatumS3 | undefined;
   readonly user: RunCommand['user'];
   readonly image: RunImage;
+  /** Lines for the log of every datum. */
+  readonly notes: readonly string[];
   readonly extras: EnvironmentExtras;
   /** Told of every try, which may be cancelled by itself, and of what it has cost so far. */
   readonly onTry?: (attempt: AbortController, stats: WorkStats) => void;
@@ -185,8 +187,7 @@ class DatumRun {
     const { log, inputs, slot } = this.context;
     const start = this.deps.clock.monotonicMs();
     log.say('starting to download data');
-    const { note } = this.context.image;
-    if (note !== undefined) log.say(note);
+    for (const note of this.context.notes) log.say(note);
     const bytes = await this.#patiently('download', async () => {
       try {
         const bytes = await inputs.place(this.at, slot.files);

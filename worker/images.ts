@@ -27,6 +27,11 @@ export interface RunImage {
   readonly note?: string;
 }
 
+/** What the log of whoever runs with the image should say first. */
+export function notesOf({ note }: RunImage, ...more: readonly (string | undefined)[]): string[] {
+  return [note, ...more].filter((one) => one !== undefined);
+}
+
 /** The image can not be used here. `final`: trying again will not help. */
 export class ImageError extends Error {
   override readonly name = 'ImageError';

@@ -16,11 +16,12 @@ import type {
 import { refToText, type ContentWriter, type Storage } from '../storage/index.js';
 import { RunWriter, runToText } from '../storage/run.js';
 import type { FileContent, Wait } from '../storage/types.js';
+import { unheldLimits } from './cgroups.js';
 import { runDatum, type DatumDeps, type Slot } from './datum.js';
 import type { BlobCache } from './blob-cache.js';
 import type { EnvironmentExtras } from './environment.js';
 import { gpuEnvironment } from './gpus.js';
-import { ImageError, needsSu, type Images, type RunImage } from './images.js';
+import { ImageError, needsSu, notesOf, type Images, type RunImage } from './images.js';
 import type { InputCache } from './input-cache.js';
 import type { WorkQueue } from './ports.js';
 import type { SlotBoxes } from './slot-box.js';
@@ -148,13 +149,14 @@ class TaskRun {
       const image = await deps.images.resolve(spec.transform.image, options);
       const secrets = await deps.secrets.of(spec, options);
       const { rootfs } = image;
+      const limits = limitsOf(spec);
       const passwd = rootfs === undefined ? undefined : `${rootfs}/etc/passwd`;
       const found = findUser(spec.transform.user || image.user, { uid: deps.uid, passwd });
       const user =
         found && rootfs !== undefined && needsSu(rootfs) ? { ...found, su: true } : found;
       deps.boxes.prepare(options.slot, {
         rootfs,
-        limits: limitsOf(spec),
+        limits,
         gpu: (spec.gpus ?? 0) > 0,
         warm: spec.transform.warm === true,
         mounts: [...(image.mounts ?? []), ...secrets.mounts],
@@ -165,7 +167,8 @@ class TaskRun {
         passwd === undefined
           ? { host: image.env }
           : { image: image.env, home: homeOf(passwd, user) };
-      return { user, image, extras: { ...root, gpu, secrets: secrets.env } };
+      const notes = notesOf(image, unheldLimits(deps.boxes.deps.cgroups, limits));
+      return { user, image, notes, extras: { ...root, gpu, secrets: secrets.env } };
     } catch (error) {
       options.signal.throwIfAborted();
       const refused = error instanceof ImageError || error instanceof SecretRefused;
@@ -282,6 +285,7 @@ class TaskRun {
 interface Ready {
   readonly user: RunCommand['user'];
   readonly image: RunImage;
+  readonly notes: readonly string[];
   readonly extras: EnvironmentExtras;
 }
 

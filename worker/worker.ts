@@ -16,7 +16,7 @@ import type { WorkerAssignments, WorkerConfig, WorkerHello } from '../proto/gene
 import { openQueue, type Queue } from '../queue/index.js';
 import { openStorage, Storage } from '../storage/index.js';
 import { BlobCache } from './blob-cache.js';
-import { closeCgroups, openCgroups } from './cgroups.js';
+import { closeCgroups, limitsText, openCgroups } from './cgroups.js';
 import type { WorkerConfigFile } from './config.js';
 import type { Slot } from './datum.js';
 import { findEngine, type ContainerEngine } from './engine.js';
@@ -386,14 +386,6 @@ async function lookAtMachine(
     gpus: config.gpus ?? findGpus(),
     engine: await findEngine(config.engine, wait),
   };
-}
-
-/** Which limits of a pipeline hold here, for people. */
-function limitsText(cgroups: CgroupHome | undefined): string {
-  const group = `cgroup v${cgroups?.version ?? 1}`;
-  const memory = cgroups?.memory === undefined ? 'watched' : group;
-  const cpu = cgroups?.cpu === undefined ? 'not enforced' : group;
-  return `memory: ${memory}, cpu: ${cpu}, disk: watched`;
 }
 
 function diskFree(dir: string): number {

@@ -1,7 +1,7 @@
 /** Limits of pipelines hold: by control groups where they can be made, and by watching. */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { closeCgroups, openCgroups } from '../../worker/cgroups.js';
+import { closeCgroups, limitsText, openCgroups } from '../../worker/cgroups.js';
 import { openTaskBench, type TaskBench } from '../support/task-bench.js';
 import { until } from '../support/until.js';
 
@@ -45,6 +45,25 @@ describe.each([
       memoryBytesMax: 64 * MIB,
     });
     expect(await bench.output(small)).toEqual({ '/f': 'fits\n' });
+  });
+
+  it('cpu: the log says when it is not enforced, and nothing else', async () => {
+    const run = async (more: object) =>
+      (
+        await bench.lines(
+          await bench.run({ transform: sh('true'), datums: await datums(), ...more }),
+        )
+      )
+        .filter(({ user }) => !user)
+        .map(({ message }) => message);
+    const text = 'cpu limit 0.5 is not enforced: this worker has no control group for it';
+    const held = cgroups?.cpu !== undefined;
+    expect((await run({ cpusMax: 0.5 })).filter((line) => /limit/.test(line))).toEqual(
+      held ? [] : [text],
+    );
+    expect((await run({ memoryBytesMax: 64 * MIB })).join()).not.toContain('limit');
+    const where = held ? `cgroup v${cgroups.version}` : 'not enforced';
+    expect(limitsText(cgroups)).toContain(`, cpu: ${where}, disk: watched`);
   });
 
   it('disk: one large file, many small ones, and what is there at the end', async () => {

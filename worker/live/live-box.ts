@@ -2,7 +2,8 @@
 import type { LiveSpec } from '../../queue/messages.js';
 import type { Wait } from '../../storage/types.js';
 import { datumEnvironment, stdinText, type EnvironmentExtras } from '../environment.js';
-import { needsSu, type RunImage } from '../images.js';
+import { unheldLimits } from '../cgroups.js';
+import { needsSu, notesOf, type RunImage } from '../images.js';
 import type { Limits, Mount, RunCommand, SlotPlace } from '../spawner-protocol.js';
 import { limitsOf, type TaskDeps } from '../task.js';
 import { findUser, homeOf } from '../users.js';
@@ -13,11 +14,13 @@ export interface LiveBox {
   readonly extras: EnvironmentExtras;
   readonly limits: Limits;
   readonly mounts: readonly Mount[];
+  /** Lines for the log. */
+  readonly notes: readonly string[];
 }
 
 /** Throws ImageError, INVALID_INPUT for a user that is not there, what keeps secrets away. */
 export async function findBox(
-  deps: Pick<TaskDeps, 'images' | 'uid' | 'secrets'>,
+  deps: Pick<TaskDeps, 'images' | 'uid' | 'secrets' | 'boxes'>,
   spec: LiveSpec,
   wait: Wait,
 ): Promise<LiveBox> {
@@ -34,7 +37,9 @@ export async function findBox(
     passwd === undefined ? { host: image.env } : { image: image.env, home: homeOf(passwd, user) };
   const { env, mounts } = await deps.secrets.fresh(spec.job, wait);
   const extras = { ...root, secrets: env };
-  return { image, user, extras, limits: limitsOf(spec.job), mounts };
+  const limits = limitsOf(spec.job);
+  const notes = notesOf(image, unheldLimits(deps.boxes.deps.cgroups, limits));
+  return { image, user, extras, limits, mounts, notes };
 }
 
 /** Why there is no command, and what to do. */

@@ -174,6 +174,7 @@ export class LiveRun {
       ...placeOf(box, this.deps),
     });
     const command = commandOf(this.deps, spec, box, { ...place.env, ...s3.env });
+    for (const note of box.notes) log.say(note);
     log.say('beginning to run user code');
     this.#reporter.set({ state: 'running', reason: '' });
     this.#lastLines = [];
