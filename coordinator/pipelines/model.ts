@@ -121,6 +121,8 @@ export interface JobRecord {
   readonly total: number;
   readonly stats: JobStats;
   readonly startedMs: number;
+  /** When the last job before it had ended, if that was after it was planned. */
+  readonly turnMs?: number;
   readonly finishedMs?: number;
   /** Every non-spec entry of the output commit's provenance. */
   readonly inputs: readonly InputCommit[];
@@ -249,6 +251,7 @@ export type JobPatch = Partial<
     | 'manifest'
     | 'results'
     | 'egress'
+    | 'turnMs'
   >
 >;
 

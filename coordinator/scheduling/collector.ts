@@ -24,13 +24,15 @@ import {
 } from '../pipelines/model.js';
 import { TaskBoard } from './board.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import type { InFlight } from './in-flight.js';
 import type { MasterLog } from './master-log.js';
 import type { JobPlan, ResultsIndex } from './model.js';
 import { loadResults } from './results.js';
 import { SegmentReader } from './manifest.js';
-import { whyNowhere } from './placement.js';
+import { whyIdle } from './placement.js';
 import { Unrunnable } from './job-watch.js';
-import { hostCount, slotsWanted } from './shares.js';
+import type { Overlap } from './overlap.js';
+import { grown } from './plan-beside.js';
 import { Suspects } from './suspects.js';
 import { Wakeup } from './wakeup.js';
 import { Watchers, type Lost } from './watchers.js';
@@ -41,6 +43,16 @@ export interface CollectInput {
   readonly fence: Fence;
   readonly record: PipelineRecord;
   readonly master: MasterLog;
+  readonly overlap: Overlap;
+  readonly inFlight: InFlight;
+}
+
+/** How a partial plan becomes whole. */
+export interface RestOfPlan {
+  /** Returns when it can be made. */
+  ready(wait: Wait): Promise<void>;
+  /** The whole plan, made from `before`. */
+  plan(before: JobPlan, wait: Wait): Promise<JobPlan>;
 }
 
 const PROGRESS_MS = 1_000;
@@ -48,9 +60,6 @@ const CHECKPOINT_MS = 5_000;
 const CHECKPOINT_RESULTS = 500;
 /** Chained checkpoints are folded into one at this depth. */
 const CHAIN_MAX = 16;
-const ACK_WAIT_MS = 30_000;
-const NO_WORKERS =
-  'waiting for workers: none has joined; start one with `tusk worker --join HOST:PORT`';
 
 export class Collector {
   readonly board: TaskBoard;
@@ -65,15 +74,13 @@ export class Collector {
   #shownDone = 0;
   /** Why nothing runs, as the job says it. */
   #starved = '';
-  /** Slots added while lost tasks still count as in flight. */
-  #widened: { readonly atMs: number; readonly slots: number }[] = [];
   /** What workers told of tasks whose result is not there yet. */
   readonly #ahead = new Map<number, TaskProgress>();
   #told = false;
-  /** Order of publication, as far as this owner knows. */
-  readonly #published: number[] = [];
   readonly #suspects = new Suspects();
   #plan: JobPlan;
+  /** The last change of the plan; the next one waits for it. */
+  #replanned: Promise<unknown> = Promise.resolve();
 
   constructor(
     readonly deps: OwnerDeps,
@@ -83,6 +90,7 @@ export class Collector {
     this.board = new TaskBoard(input.job.id, input.plan.tasks.length);
     this.board.grow(input.plan.tasks.length, input.plan.partial !== undefined);
     for (const [task, attempt] of input.plan.since ?? []) this.board.narrow(task, attempt);
+    input.overlap.collecting(input.job.id, this.board, () => this.#suspects.withheld);
   }
 
   /** The plan as it is now: tasks may have been cut since it was made. */
@@ -111,8 +119,8 @@ export class Collector {
    * Returns when every task has a result. Safe to call again after a failure or takeover. `rest`
    * makes the whole plan while the tasks of a partial one run.
    */
-  async run(wait: Wait, rest?: (wait: Wait) => Promise<JobPlan>): Promise<void> {
-    await ensureConsumer(this.deps, this.input.record, wait);
+  async run(wait: Wait, rest?: RestOfPlan): Promise<void> {
+    await this.input.inFlight.ensure(this.input.record, wait);
     const resumed = await this.#resume(wait);
     if (this.board.complete) return;
     await this.#publishFirst(resumed, wait);
@@ -135,14 +143,21 @@ export class Collector {
   }
 
   /** Goes on with the whole plan when it is there. */
-  async #grow(rest: (wait: Wait) => Promise<JobPlan>, wait: Wait): Promise<void> {
-    const known = this.#plan.tasks.length;
-    const plan = await held(this.deps.storage.epochs, 'refs', async () => {
-      const whole = await rest(wait);
-      await this.#replan(whole, wait);
-      return whole;
+  async #grow(rest: RestOfPlan, wait: Wait): Promise<void> {
+    await rest.ready(wait);
+    const added: number[] = [];
+    await held(this.deps.storage.epochs, 'refs', async () => {
+      const before = this.#plan;
+      const whole = await rest.plan(before, wait);
+      const { total, skipped } = whole;
+      const grow = (plan: JobPlan): JobPlan => {
+        const now = grown(plan, whole, before);
+        for (let task = plan.tasks.length; task < now.tasks.length; task += 1) added.push(task);
+        return now;
+      };
+      const turnMs = before.withheld ? { turnMs: this.deps.clock.wallMs() } : {};
+      await this.#replan(grow, wait, { total, skipped, ...turnMs });
     });
-    const added = Array.from({ length: plan.tasks.length - known }, (_, i) => known + i);
     await this.#publish(added, wait);
     this.#changed.raise();
   }
@@ -170,7 +185,7 @@ export class Collector {
     const { queue } = this.deps;
     const { streamCreated } = await queue.backlog(this.input.job.pipeline, wait);
     if (resumed && streamCreated === this.#stream) {
-      for (const task of this.#plan.tasks.keys()) this.#published.push(task);
+      this.input.overlap.published(this.input.job.id, this.#plan.tasks.keys());
       return;
     }
     this.#stream = streamCreated;
@@ -199,6 +214,7 @@ export class Collector {
       this.#sequence = sequence;
       this.#ahead.delete(result.task);
       if (!this.board.add(result)) continue;
+      this.input.overlap.noteDone();
       if (result.unrunnable !== undefined) throw new Unrunnable(result.unrunnable);
       this.#fresh.push(result);
       if (this.board.complete) return;
@@ -215,7 +231,7 @@ export class Collector {
       this.input.job,
       this.board,
       this.#stream,
-      this.#published,
+      this.input.overlap,
       () => this.#suspects.withheld,
     );
     const stop = this.deps.views.subscribe(() => watchers.note());
@@ -229,7 +245,7 @@ export class Collector {
       if (due) await this.#checkpoint(wait);
       else await this.#progress(wait);
       await this.#sayWhy(wait);
-      await this.#narrow(wait);
+      await this.input.inFlight.narrow(this.input.record, wait);
       const lost = await watchers.look(wait);
       if (lost) await this.#recover(lost, wait);
       await this.#nextSuspect(wait);
@@ -239,11 +255,10 @@ export class Collector {
   /** A job that nobody works on says so. */
   async #sayWhy(wait: Wait): Promise<void> {
     const offers = this.deps.views.offers();
-    const starved = offers.every((worker) => worker.draining)
-      ? NO_WORKERS
-      : (whyNowhere(this.input.record.needs, offers) ?? '');
+    const { job, fence, overlap } = this.input;
+    const idle = this.board.done === this.board.size && !this.board.complete;
+    const starved = idle ? overlap.waitsFor(job.id) : whyIdle(this.input.record.needs, offers);
     if (starved === this.#starved) return;
-    const { job, fence } = this.input;
     await fenced(
       this.deps.meta,
       fence,
@@ -262,13 +277,12 @@ export class Collector {
     if (lost.streamCreated !== undefined) {
       this.#stream = lost.streamCreated;
       this.#sequence = 0;
-      this.#published.length = 0;
+      this.input.overlap.forget(this.input.job.id);
     }
     const tasks = lost.tasks.filter((task) => !this.board.resultOf(task));
     if (tasks.length === 0) return;
     if (lost.blocked) {
-      this.#widened.push({ atMs: this.deps.clock.monotonicMs(), slots: tasks.length });
-      await this.#setRoom(wait);
+      await this.input.inFlight.widen(this.input.record, tasks.length, wait);
       return this.#judge(tasks, lost.why, wait);
     }
     await this.#again(tasks, lost.why, wait);
@@ -277,8 +291,9 @@ export class Collector {
   /** Decides about tasks that went with their worker (suspects.ts). */
   async #judge(tasks: readonly number[], why: string, wait: Wait): Promise<void> {
     const { job } = this.input;
-    // Numbers of new tasks are not known before the plan is whole.
-    if (this.#plan.partial !== undefined) return this.#again(tasks, why, wait);
+    // Numbers of new tasks are not known while the list is being cut.
+    if (this.#plan.partial !== undefined && !this.#plan.withheld)
+      return this.#again(tasks, why, wait);
     const { again, cut, failed } = this.#suspects.strike(tasks, (task) => {
       const [, from, to] = this.#plan.tasks[task] as readonly [number, number, number];
       return to - from;
@@ -297,33 +312,46 @@ export class Collector {
   /** Makes single datums of tasks; none of them runs before its turn comes. */
   async #cut(tasks: readonly number[], wait: Wait): Promise<void> {
     this.#attempt += 1;
-    const slices = [...this.#plan.tasks];
     const parts: number[] = [];
-    for (const task of tasks) {
-      const [segment, from, to] = slices[task] as readonly [number, number, number];
-      slices[task] = [segment, from, from + 1];
-      parts.push(task);
-      for (let at = from + 1; at < to; at += 1) parts.push(slices.push([segment, at, at + 1]) - 1);
-    }
-    const since = [
-      ...(this.#plan.since ?? []),
-      ...tasks.map((task) => [task, this.#attempt] as const),
-    ];
+    const cut = (plan: JobPlan): JobPlan => {
+      const slices = [...plan.tasks];
+      for (const task of tasks) {
+        const [segment, from, to] = slices[task] as readonly [number, number, number];
+        slices[task] = [segment, from, from + 1];
+        parts.push(task);
+        for (let at = from + 1; at < to; at += 1)
+          parts.push(slices.push([segment, at, at + 1]) - 1);
+      }
+      const since = tasks.map((task) => [task, this.#attempt] as const);
+      return { ...plan, tasks: slices, since: [...(plan.since ?? []), ...since] };
+    };
+    await this.#replan(cut, wait);
     this.input.master.write(
       `workers were lost over ${tasks.length} tasks: their ${parts.length} datums now run one by one`,
     );
-    await this.#replan({ ...this.#plan, tasks: slices, since }, wait);
     for (const task of tasks) this.board.narrow(task, this.#attempt);
     this.#suspects.suspect(parts);
   }
 
-  async #replan(plan: JobPlan, wait: Wait): Promise<void> {
-    await held(this.deps.storage.epochs, 'writes', async () => {
-      const ref = await this.deps.storage.putJson(plan, wait);
-      await this.#patch({ plan: ref }, wait);
-    });
-    this.#plan = plan;
-    this.board.grow(plan.tasks.length, plan.partial !== undefined);
+  /** One change of the plan after the other: each begins with what the one before left. */
+  async #replan(
+    change: (plan: JobPlan) => JobPlan,
+    wait: Wait,
+    more: JobPatch = {},
+  ): Promise<void> {
+    const replan = async (): Promise<void> => {
+      const plan = change(this.#plan);
+      await held(this.deps.storage.epochs, 'writes', async () => {
+        const ref = await this.deps.storage.putJson(plan, wait);
+        await this.#patch({ ...more, plan: ref }, wait);
+      });
+      this.#plan = plan;
+      this.board.grow(plan.tasks.length, plan.partial !== undefined);
+      this.input.overlap.planned(this.input.job.id, plan);
+    };
+    const turn = this.#replanned.then(replan);
+    this.#replanned = turn.catch(() => undefined);
+    await turn;
   }
 
   /** The datum of a task kills every worker that runs it. */
@@ -367,19 +395,6 @@ export class Collector {
     return this.board.resultOf(task) !== undefined;
   }
 
-  /** Takes back the room made for copies once the queue no longer counts the lost originals. */
-  async #narrow(wait: Wait): Promise<void> {
-    const since = this.deps.clock.monotonicMs() - ACK_WAIT_MS;
-    if (!this.#widened.some(({ atMs }) => atMs < since)) return;
-    this.#widened = this.#widened.filter(({ atMs }) => atMs >= since);
-    await this.#setRoom(wait);
-  }
-
-  async #setRoom(wait: Wait): Promise<void> {
-    const extra = this.#widened.reduce((sum, { slots }) => sum + slots, 0);
-    await ensureConsumer(this.deps, this.input.record, wait, extra);
-  }
-
   /** Publishes copies with a new attempt number (C3). */
   async #again(tasks: readonly number[], why: string, wait: Wait): Promise<void> {
     this.#attempt += 1;
@@ -394,7 +409,7 @@ export class Collector {
   async #publish(tasks: readonly number[], wait: Wait): Promise<void> {
     const messages = tasks.map((task) => this.#message(task, this.#attempt));
     await this.deps.queue.publishTasks(messages, wait);
-    for (const task of tasks) this.#published.push(task);
+    this.input.overlap.published(this.input.job.id, tasks);
   }
 
   async #checkpoint(wait: Wait): Promise<void> {
@@ -480,15 +495,4 @@ export class Collector {
       to,
     };
   }
-}
-
-/** The consumer that the pipeline's workers pull from, with the pipeline's parallelism as limit. */
-export async function ensureConsumer(
-  deps: Pick<OwnerDeps, 'queue' | 'views'>,
-  record: PipelineRecord,
-  wait: Wait,
-  extra = 0,
-): Promise<void> {
-  const inFlightMax = slotsWanted(record.parallelism, hostCount(deps.views.offers())) + extra;
-  await deps.queue.ensurePipeline(record.name, { inFlightMax, ackWaitMs: ACK_WAIT_MS }, wait);
 }

@@ -4,7 +4,7 @@
  * one pass over the manifest per state that the job's counters say exists.
  */
 import type { Input } from '../../proto/generated/pps.js';
-import type { DatumResult, TaskDetails, TaskResult } from '../../queue/messages.js';
+import type { DatumResult, TaskDetails, TaskResult, WorkDatum } from '../../queue/messages.js';
 import type { TreeReader } from '../../storage/tree-types.js';
 import type { DirNode, TreeNode, Wait } from '../../storage/types.js';
 import type { InputCommit, JobRecord, JobStats } from '../pipelines/model.js';
@@ -211,6 +211,13 @@ async function* runningRows(
       const done = details?.find((one) => one.index === work.index);
       const row = { id: work.id, files: await files.of(keyOfWork(work), options) };
       yield done ? { ...row, ...doneRow(job, done) } : { ...row, state: 'STARTING' };
+    }
+  }
+  for (const { ref } of plan.withheld ?? []) {
+    for (const work of await deps.storage.getJson<WorkDatum[]>(ref, options)) {
+      skip -= 1;
+      if (skip >= 0) continue;
+      yield { id: work.id, files: await files.of(keyOfWork(work), options), state: 'STARTING' };
     }
   }
   for await (const { key, value } of deps.maps.scan(plan.carried, options)) {

@@ -8,7 +8,13 @@ import { enumerate, type DatumList } from './enumerate.js';
 import { JobFailed } from './job-watch.js';
 import type { RunInput } from './kinds.js';
 import type { MasterLog } from './master-log.js';
-import { historyKey, type JobPlan, type ManifestHeader, type ManifestHistory } from './model.js';
+import {
+  historyKey,
+  type JobPlan,
+  type ManifestHeader,
+  type ManifestHistory,
+  type SegmentRef,
+} from './model.js';
 import { entriesOf, type MadePlan, type PlanInput } from './plan.js';
 import { plansOf } from './plan-pool.js';
 import { hostCount, slotsWanted } from './shares.js';
@@ -26,23 +32,35 @@ export class JobPlanning {
     readonly tell: { readonly log: Log; readonly master: MasterLog },
   ) {}
 
-  /** The first plan: the whole one, or a part to begin with. */
-  async first(info: PipelineInfo, wait: Wait): Promise<MadePlan> {
+  /**
+   * The first plan: the whole one, or a part to begin with. With `beside`, the datums of earlier jobs
+   * that still run: undefined when nothing can be planned before those have ended.
+   */
+  async first(
+    info: PipelineInfo,
+    beside: readonly SegmentRef[] | undefined,
+    wait: Wait,
+  ): Promise<MadePlan | undefined> {
     const { clock } = this.deps;
     const startMs = clock.monotonicMs();
-    const plans = await this.#begin(info, wait);
-    this.#plans = plans;
+    const plans = await this.#begin(info, wait, beside ? { beside } : {});
     const first = await abortable(plans.next(), wait.signal);
+    if (first.done && beside) return undefined;
     if (first.done) throw new JobFailed('the job has no plan', undefined);
+    if (!beside) this.#plans = plans;
     const made = first.value;
     this.#list = made.list;
-    const { total, skipped, tasks, partial } = made.plan;
+    const { total, skipped, tasks, partial, withheld } = made.plan;
     const durationMs = Math.round(clock.monotonicMs() - startMs);
     const { how } = made;
     this.tell.log.info({ how, total, skipped, tasks: tasks.length, durationMs }, 'job planned');
-    const cut = partial === undefined ? `${tasks.length} tasks` : 'tasks that are being cut';
+    const parts = partial !== undefined && !withheld;
+    const cut = parts ? 'tasks that are being cut' : `${tasks.length} tasks`;
+    const later = (withheld ?? []).reduce((sum, { count }) => sum + count, 0);
+    const open = total - skipped - later;
     this.tell.master.write(
-      `${total} datums: ${skipped} were done before, ${total - skipped} to run in ${cut}`,
+      `${total} datums: ${skipped} were done before, ${open} to run in ${cut}` +
+        (later > 0 ? `, ${later} are with earlier jobs` : ''),
     );
     return made;
   }
@@ -51,7 +69,7 @@ export class JobPlanning {
   async rest(info: PipelineInfo, before: JobPlan, wait: Wait): Promise<JobPlan> {
     const { clock } = this.deps;
     const startMs = clock.monotonicMs();
-    const plans = this.#plans ?? (await this.#begin(info, wait, before));
+    const plans = this.#plans ?? (await this.#begin(info, wait, { before }));
     this.#plans = undefined;
     let last: MadePlan | undefined;
     for (;;) {
@@ -61,10 +79,17 @@ export class JobPlanning {
     }
     if (!last) throw new JobFailed('the job has no plan', undefined);
     this.#list ??= last.list;
-    const { length } = last.plan.tasks;
+    const { total, skipped, tasks } = last.plan;
+    const { length } = tasks;
     const durationMs = Math.round(clock.monotonicMs() - startMs);
-    this.tell.log.info({ tasks: length, durationMs }, 'rest of the job planned');
-    this.tell.master.write(`all ${length} tasks are cut`);
+    const fields = { total, skipped, tasks: length, durationMs };
+    this.tell.log.info(fields, 'rest of the job planned');
+    this.tell.master.write(
+      before.withheld
+        ? `earlier jobs have ended: ${skipped} datums were done before, ` +
+            `${length - before.tasks.length} more tasks to run`
+        : `all ${length} tasks are cut`,
+    );
     return last.plan;
   }
 
@@ -94,7 +119,7 @@ export class JobPlanning {
   async #begin(
     info: PipelineInfo,
     wait: Wait,
-    before?: JobPlan,
+    { before, beside }: { before?: JobPlan; beside?: readonly SegmentRef[] },
   ): Promise<AsyncGenerator<MadePlan>> {
     const { job, record } = this.input;
     const { earlyFrom, views } = this.deps;
@@ -106,6 +131,7 @@ export class JobPlanning {
       history: await this.#history(wait),
       slots: slotsWanted(record.parallelism, hostCount(views.offers())),
       ...(earlyFrom === undefined ? {} : { earlyFrom }),
+      ...(beside ? { beside } : {}),
     };
     return plansOf(this.deps, input, { signal: this.#stop.signal }, before);
   }

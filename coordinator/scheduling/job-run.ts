@@ -3,7 +3,7 @@
  * results, manifest) before the next begins, and every phase may be repeated by another owner: it
  * then finds what is there and goes on.
  */
-import { codeOf, messageOf } from '../../core/errors.js';
+import { codeOf, invariant, messageOf } from '../../core/errors.js';
 import { ordinalOf } from '../../core/ids.js';
 import type { Log } from '../../core/log.js';
 import { addAbortListener, childController } from '../../core/signals.js';
@@ -22,7 +22,7 @@ import { buildManifest } from './manifest.js';
 import { MasterLog } from './master-log.js';
 import { mergeDeps } from './merge-deps.js';
 import { mergeOutputs, type Merged } from './merge.js';
-import type { JobPlan, ManifestHeader } from './model.js';
+import type { JobPlan, ManifestHeader, SegmentRef } from './model.js';
 import {
   endEgressed,
   endKilled,
@@ -47,6 +47,8 @@ export class JobRun {
   #collector: Collector | undefined;
   #plan: JobPlan | undefined;
   readonly #planning: JobPlanning;
+  /** When the last job before this one had ended. */
+  #turnMs: number | undefined;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -97,8 +99,8 @@ export class JobRun {
         { pipeline: this.#job.pipeline, specCommit: this.#job.specCommit },
         inner,
       );
-      watch.limit(durationMs(info.jobTimeout));
-      if (this.#job.state !== 'EGRESSING') await this.#phases(info, watch, inner);
+      this.#limit(durationMs(info.jobTimeout), watch, inner);
+      if (this.#job.state !== 'EGRESSING') await this.#inOrder(info, watch, inner);
       if (this.#job.state === 'EGRESSING') await this.#egress(info, inner);
     } catch (error) {
       if (wait.signal.aborted) throw error;
@@ -123,17 +125,37 @@ export class JobRun {
       this.#planning.end();
       this.#phase = 'ended';
     }
+    // Later jobs need not wait until the queue is tidy.
+    this.input.overlap.end(this.#job.id);
     await this.#tidy(wait);
+  }
+
+  /** What ends a job by itself does so only when the jobs before it have ended. */
+  async #inOrder(info: PipelineInfo, watch: JobWatch, wait: Wait): Promise<void> {
+    try {
+      await this.#phases(info, watch, wait);
+    } catch (error) {
+      const ends = error instanceof JobFailed || codeOf(error) === 'INVALID_INPUT';
+      if (ends && !(error instanceof Unrunnable)) await this.#turn(wait);
+      throw error;
+    }
   }
 
   async #phases(info: PipelineInfo, watch: JobWatch, wait: Wait): Promise<void> {
     const failed = await failedInputs(this.deps, this.#job, info.input, wait);
     if (failed.length > 0) {
+      await this.#turn(wait);
       return this.#failed(`inputs ${failed.join(', ')} failed`, wait);
     }
     // A plan refers to inputs and to earlier jobs' manifests; later on the job's record does.
     const { epochs } = this.deps.storage;
-    const plan = await held(epochs, 'refs', () => this.#planned(info, wait));
+    const beside = await this.#besides(wait);
+    let plan = await held(epochs, 'refs', () => this.#planned(info, beside, wait));
+    if (!plan) {
+      await this.#turn(wait);
+      plan = await held(epochs, 'refs', () => this.#planned(info, undefined, wait));
+    }
+    invariant(plan, 'a job that waits for nobody has a plan');
     this.#plan = plan;
     const collector = new Collector(this.deps, {
       job: this.#job,
@@ -141,10 +163,15 @@ export class JobRun {
       fence: this.input.fence,
       record: this.input.record,
       master: this.master,
+      overlap: this.input.overlap,
+      inFlight: this.input.inFlight,
     });
     this.#collector = collector;
     this.#phase = 'collecting';
-    await collector.run(wait, (inner) => this.#planning.rest(info, plan, inner));
+    await collector.run(wait, {
+      ready: (inner) => this.input.overlap.turn(this.#job.id, inner),
+      plan: (before, inner) => this.#planning.rest(info, before, inner),
+    });
     await held(epochs, 'refs', () => this.#conclude(info, collector, { ...wait, watch }));
   }
 
@@ -168,18 +195,55 @@ export class JobRun {
     await this.#succeed(info, ending, collector, { ...wait, watch });
   }
 
-  /** The plan of an earlier owner, or a new one. */
-  async #planned(info: PipelineInfo, wait: Wait): Promise<JobPlan> {
+  /** What earlier jobs have in their plans, when this one has none and they still run. */
+  async #besides(wait: Wait): Promise<readonly SegmentRef[] | undefined> {
+    if (this.#job.plan !== undefined) return undefined;
+    return this.input.overlap.datumsBefore(this.#job.id, wait);
+  }
+
+  /** Waits until no earlier job runs, and says so. */
+  async #turn(wait: Wait): Promise<void> {
+    const { overlap } = this.input;
+    const { id } = this.#job;
+    const reason = overlap.waitsFor(id);
+    if (reason === '') return;
+    await this.#say(reason, wait);
+    await overlap.turn(id, wait);
+    this.#turnMs = this.deps.clock.wallMs();
+  }
+
+  /** The time in which other jobs had to end first does not count. */
+  #limit(limitMs: number, watch: JobWatch, wait: Wait): void {
+    const { overlap } = this.input;
+    const { id, turnMs, startedMs } = this.#job;
+    if (overlap.before(id).length === 0) return watch.limit(limitMs, turnMs ?? startedMs);
+    overlap.turn(id, wait).then(
+      () => watch.limit(limitMs, this.deps.clock.wallMs()),
+      () => undefined,
+    );
+  }
+
+  /** The plan of an earlier owner, or a new one; beside earlier jobs perhaps none yet. */
+  async #planned(
+    info: PipelineInfo,
+    beside: readonly SegmentRef[] | undefined,
+    wait: Wait,
+  ): Promise<JobPlan | undefined> {
     const { deps } = this;
+    const { overlap } = this.input;
     if (this.#job.plan !== undefined) {
       const plan = await deps.storage.getJson<JobPlan>(this.#job.plan, wait);
       await this.#change('RUNNING', { restart: this.#job.restart + 1 }, wait);
+      overlap.planned(this.#job.id, plan);
       return plan;
     }
     this.#phase = 'planning';
-    const made = await this.#planning.first(info, wait);
+    const made = await this.#planning.first(info, beside, wait);
+    if (!made) return undefined;
     const { total, skipped } = made.plan;
-    await this.#change('RUNNING', { plan: made.ref, total, skipped }, wait);
+    const turnMs = this.#turnMs === undefined ? {} : { turnMs: this.#turnMs };
+    await this.#change('RUNNING', { plan: made.ref, total, skipped, ...turnMs }, wait);
+    overlap.planned(this.#job.id, made.plan);
     return made.plan;
   }
 
@@ -201,7 +265,8 @@ export class JobRun {
     const { deps } = this;
     const startMs = deps.clock.monotonicMs();
     const { header, base } = ending;
-    const merged = await this.#merged(info, header, base, wait);
+    const renumbered = collector.plan.renumbered === true;
+    const merged = await this.#merged(info, { header, base, renumbered }, wait);
     const durationMs = Math.round(deps.clock.monotonicMs() - startMs);
     this.log.info({ how: merged.how, durationMs, files: merged.root.files }, 'outputs merged');
     this.master.write(
@@ -241,8 +306,11 @@ export class JobRun {
 
   async #merged(
     info: PipelineInfo,
-    header: ManifestHeader,
-    base: ManifestHeader | undefined,
+    {
+      header,
+      base,
+      renumbered,
+    }: { header: ManifestHeader; base: ManifestHeader | undefined; renumbered: boolean },
     wait: Wait,
   ): Promise<Merged> {
     const from =
@@ -255,6 +323,7 @@ export class JobRun {
           map: header.map,
           ...from,
           overwrite: info.s3Out,
+          renumbered,
           indexes: (inner) => this.#planning.indexes(info, inner),
         },
         wait,
@@ -356,20 +425,24 @@ export class JobRun {
   /** Notes in the job why it does not go on; returns the error to throw. */
   async #delayed(error: unknown, wait: Wait): Promise<unknown> {
     const reason = `trying again: ${messageOf(error)}`.slice(0, 500);
+    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(3_000)]);
+    await this.#say(reason, { signal }).catch(() => undefined);
+    return error;
+  }
+
+  /** Notes in the job what it waits for. */
+  async #say(reason: string, wait: Wait): Promise<void> {
+    const nowMs = this.deps.clock.wallMs();
+    const pointer = pointerOf(this.#job);
     await fenced(
       this.deps.meta,
       this.input.fence,
       async (t) => {
-        const current = await patchJobIn(t, pointerOf(this.#job), {});
-        await setJobStateIn(t, pointerOf(this.#job), {
-          state: current.state,
-          reason,
-          nowMs: this.deps.clock.wallMs(),
-        });
+        const { state } = await patchJobIn(t, pointer, {});
+        await setJobStateIn(t, pointer, { state, reason, nowMs });
       },
-      { signal: AbortSignal.any([wait.signal, AbortSignal.timeout(3_000)]), label: 'job delay' },
-    ).catch(() => undefined);
-    return error;
+      { ...wait, label: 'reason' },
+    );
   }
 
   /** Tasks that nobody needs any more. Lost messages are harmless, so failures are too. */

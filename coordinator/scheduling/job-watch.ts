@@ -56,11 +56,11 @@ export class JobWatch implements Disposable {
     return this.#controller.signal;
   }
 
-  /** Ends the job when it still runs `ms` after it was created. */
-  limit(ms: number): void {
+  /** Ends the job when it still runs `ms` after `fromMs`, which is when it was created or later. */
+  limit(ms: number, fromMs = this.job.startedMs): void {
     if (ms <= 0) return;
     const { clock } = this.deps;
-    const leftMs = Math.max(0, this.job.startedMs + ms - clock.wallMs());
+    const leftMs = Math.max(0, fromMs + ms - clock.wallMs());
     clock.sleep(leftMs, { signal: AbortSignal.any([this.scope, this.ended]) }).then(
       () => this.#end(new JobEnded('job timed out')),
       () => undefined,

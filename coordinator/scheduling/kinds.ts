@@ -9,9 +9,11 @@ import type { PipelineInfo } from '../../proto/generated/pps.js';
 import type { Wait } from '../../storage/types.js';
 import type { JobRecord, PipelineRecord } from '../pipelines/model.js';
 import type { Fence, OwnerDeps } from './deps.js';
+import type { InFlight } from './in-flight.js';
 import { JobRun } from './job-run.js';
 import { ServiceRun } from './live/service-run.js';
 import { SpoutDuty } from './live/spout-duty.js';
+import type { Overlap } from './overlap.js';
 
 export type RunKind = 'batch' | 'service' | 'spout';
 
@@ -48,6 +50,8 @@ export interface RunInput {
   readonly job: JobRecord;
   /** In the order of their commits. This job may end only after them. */
   readonly earlier: readonly EarlierRun[];
+  readonly overlap: Overlap;
+  readonly inFlight: InFlight;
 }
 
 export function makeRun(deps: OwnerDeps, kind: RunKind, input: RunInput): Run {

@@ -41,6 +41,8 @@ export interface MergeInput {
   readonly base?: { readonly header: ManifestHeader; readonly output: DirNode };
   /** Of datums that write the same path the last one counts, in the order of enumeration. */
   readonly overwrite?: boolean;
+  /** The order of datums that this job ran is not that of their numbers. */
+  readonly renumbered?: boolean;
   /** Enumeration index of each datum, by manifest key (latin1). Only asked for when needed. */
   readonly indexes: (wait: Wait) => Promise<ReadonlyMap<string, number>>;
 }
@@ -90,7 +92,7 @@ async function updateBase(
 }
 
 async function mergeAll(deps: MergeDeps, input: MergeInput, wait: Wait): Promise<DirNode> {
-  const parts = new Parts(input);
+  const parts = new Parts(input, input.renumbered);
   for await (const { key, value } of deps.maps.scan(input.map, wait)) {
     parts.add(key, decodeRecord(value));
   }
@@ -120,10 +122,18 @@ class Parts {
   ops = 0;
   readonly #parts = new Map<string, Part>();
   readonly #datums: { readonly key: string; readonly part: Part; readonly seq: number }[] = [];
-  /** Another job ran some of them: sequence numbers say nothing about their places then. */
-  #foreign = false;
+  /**
+   * Another job ran some of them, or this one in two parts: sequence numbers say nothing about their
+   * places then.
+   */
+  #foreign: boolean;
 
-  constructor(readonly input?: Pick<MergeInput, 'job' | 'indexes'>) {}
+  constructor(
+    readonly input?: Pick<MergeInput, 'job' | 'indexes'>,
+    renumbered = false,
+  ) {
+    this.#foreign = renumbered;
+  }
 
   add(key: Buffer, record: DatumRecord): void {
     const { run, seq } = record;

@@ -53,6 +53,12 @@ export const coordinatorKey = (replica: string): string => `${COORDINATORS}${rep
 export const workerKey = (worker: string): string => `${WORKERS}${worker}`;
 export const historyKey = (pipeline: string): string => `mh/${pipeline}`;
 
+/** A blob of datums (WorkDatum[]) and how many they are. */
+export interface SegmentRef {
+  readonly ref: string;
+  readonly count: number;
+}
+
 /**
  * How a job's datums were cut into tasks; `JobRecord.plan`. Every owner reads the same. A later plan
  * of the same job adds tasks at the end and cuts others smaller; nothing else.
@@ -65,14 +71,21 @@ export interface JobPlan {
   readonly base?: string;
   /** SortedMap of the datums that need no run in this job. */
   readonly carried: string;
-  readonly segments: readonly { readonly ref: string; readonly count: number }[];
+  readonly segments: readonly SegmentRef[];
   /** `[segment, from, to]`; the position is the task's number. */
   readonly tasks: readonly (readonly [number, number, number])[];
   /**
    * The datums after these segments are not in tasks yet: the owner still writes them, while the
-   * first ones run. The number is the slots that the list of tasks is cut for.
+   * first ones run, or they are withheld. The number is the slots that the list of tasks is cut for.
    */
   readonly partial?: number;
+  /**
+   * Only of a partial plan that was made while earlier jobs ran (plan-beside.ts): datums which those
+   * have too. Which of them run in this job is known when they have ended.
+   */
+  readonly withheld?: readonly SegmentRef[];
+  /** Segments number their datums each in its own way: `index` is no order across them. */
+  readonly renumbered?: true;
   /**
    * Tasks that were cut after workers were lost over them, with the attempt from which on results
    * are about what they are now. The rest of their datums are in tasks further down.

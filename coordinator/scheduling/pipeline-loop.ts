@@ -17,13 +17,14 @@ import {
   type RunningJobRecord,
 } from '../pipelines/model.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
-import { ensureConsumer } from './collector.js';
 import { endLive } from './live/placement.js';
 import { JobMaker } from './job-maker.js';
 import { JobRun } from './job-run.js';
+import { runsAll } from './job-spec.js';
 import { impossible, kindOf, makeDuty, type Duty } from './kinds.js';
 import { whyNowhere } from './placement.js';
 import { Runs } from './runs.js';
+import { hostCount, slotsWanted } from './shares.js';
 import { closeOrphanedStats } from './stats-orphans.js';
 import { supervised } from './supervised.js';
 import { Wakeup } from './wakeup.js';
@@ -135,7 +136,7 @@ export class PipelineLoop {
     await this.#endDuty('a change of the pipeline');
     // A process of an earlier version that was a service or spout.
     if (kindOf(info) === 'batch') await endLive(this.deps, this.fence, wait);
-    if (this.#runs.size >= this.#runsMax(info)) {
+    if (!this.#hasRoom(record, info)) {
       this.#rest('running', '');
       await this.#showRunning(record, wait);
       return 'rest';
@@ -143,9 +144,18 @@ export class PipelineLoop {
     return this.#nextJob(record, info, wait);
   }
 
-  /** Jobs of one pipeline at a time. A service has to see the job that takes over from it. */
-  #runsMax(info: PipelineInfo): number {
-    return kindOf(info) === 'service' ? 2 : 1;
+  /**
+   * Whether the next job may begin beside those that run. A service has to see the job that takes
+   * over from it. Jobs in which every datum runs come one after the other: people who ask for that
+   * have effects in mind that build on each other.
+   */
+  #hasRoom(record: PipelineRecord, info: PipelineInfo): boolean {
+    const { size, overlap } = this.#runs;
+    if (size === 0) return true;
+    if (kindOf(info) === 'service') return size < 2;
+    if (runsAll(info)) return false;
+    if (this.#runs.list().some(({ job }) => job.specCommit !== record.specCommit)) return false;
+    return overlap.hasRoom(slotsWanted(record.parallelism, hostCount(this.deps.views.offers())));
   }
 
   async #nextJob(
@@ -171,7 +181,7 @@ export class PipelineLoop {
       case 'ready': {
         await this.#showRunning(record, wait);
         // Workers begin to pull as soon as they see the job: the consumer has to be there by then.
-        if (kindOf(info) === 'batch') await ensureConsumer(this.deps, record, wait);
+        if (kindOf(info) === 'batch') await this.#runs.inFlight.ensure(record, wait);
         const job = await this.#maker.create(next.commit, wait);
         if (!job || job.finishedMs !== undefined || this.#runs.has(job.id)) return 'rest';
         await this.#runs.start(record, job, wait);

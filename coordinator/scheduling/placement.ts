@@ -70,6 +70,15 @@ export function whyNowhere(needs: Needs | undefined, places: readonly Place[]): 
   return 'no single worker has all that a datum asks for (cpu, memory, disk, GPUs, labels)';
 }
 
+const NO_WORKERS =
+  'waiting for workers: none has joined; start one with `tusk worker --join HOST:PORT`';
+
+/** Why nobody works on the pipeline's tasks; empty when somebody can. */
+export function whyIdle(needs: Needs | undefined, places: readonly Place[]): string {
+  if (places.every(({ draining }) => draining)) return NO_WORKERS;
+  return whyNowhere(needs, places) ?? '';
+}
+
 function hasLabels({ nodeSelector }: Needs, { labels }: Room): boolean {
   return Object.entries(nodeSelector).every(([key, value]) => labels[key] === value);
 }

@@ -19,7 +19,8 @@ import { encodeNode, type StorageOptions } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import { leaves } from './enumerate.js';
 import type { JobPlan } from './model.js';
-import { makePlans, type MadePlan, type PlanDeps, type PlanInput } from './plan.js';
+import type { MadePlan, PlanDeps, PlanInput } from './plan.js';
+import { plansOfJob } from './plan-beside.js';
 import type { KnownRoot } from './source.js';
 
 /** Plans over fewer files than this are made sooner where they are. */
@@ -94,7 +95,7 @@ export class PlanPool implements AsyncDisposable {
     return files < this.filesMin ? undefined : [...roots.values()];
   }
 
-  /** As makePlans, in the thread; `roots` as told by `roots`. */
+  /** As plansOfJob, in the thread; `roots` as told by `roots`. */
   async *plans(
     input: PlanInput,
     roots: readonly ThreadRoot[],
@@ -164,7 +165,7 @@ export class PlanPool implements AsyncDisposable {
   }
 }
 
-/** makePlans, in the thread where that is worth it. */
+/** plansOfJob, in the thread where that is worth it. */
 export async function* plansOf(
   deps: PlanDeps & { readonly planPool?: PlanPool },
   input: PlanInput,
@@ -174,5 +175,5 @@ export async function* plansOf(
   const pool = deps.planPool;
   const roots = await pool?.roots(input, wait);
   if (pool && roots) yield* pool.plans(input, roots, wait, before);
-  else yield* makePlans(deps, input, wait, before);
+  else yield* plansOfJob(deps, input, wait, before);
 }

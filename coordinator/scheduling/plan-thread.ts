@@ -6,7 +6,7 @@ import { silentLog } from '../../core/log.js';
 import { packError } from '../../core/packed-error.js';
 import { decodeNode, openStorage, ToldEpoch, type Storage } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
-import { makePlans } from './plan.js';
+import { plansOfJob } from './plan-beside.js';
 import type { PlanReply, PlanRequest, PlanThreadSetup } from './plan-pool.js';
 import { sortedManifestMaps } from './sorted-maps.js';
 import { RootSource } from './source.js';
@@ -49,7 +49,7 @@ async function plan(request: Request, wait: Wait): Promise<void> {
   }));
   const source = new RootSource(opened.trees, roots);
   const deps = { storage: opened, maps: sortedManifestMaps(opened) };
-  for await (const made of makePlans(deps, { ...request.input, source }, wait, request.before)) {
+  for await (const made of plansOfJob(deps, { ...request.input, source }, wait, request.before)) {
     const { ref, plan, how } = made;
     const reply: PlanReply = { id: request.id, made: { ref, plan, how } };
     port?.postMessage(reply);

@@ -15,10 +15,10 @@ import { datumId, datumTag, KeyMaker, type Datum } from './datum.js';
 import { enumerate, mayRepeat, type DatumList } from './enumerate.js';
 import { jobSpec, runsAll } from './job-spec.js';
 import type { ManifestMaps } from './manifest-maps.js';
-import type { JobPlan, ManifestHeader, ManifestHistory } from './model.js';
+import type { JobPlan, ManifestHeader, ManifestHistory, SegmentRef } from './model.js';
 import { askOthers, listed, plannedInput, planChanges, type Found } from './plan-changes.js';
 import type { TreeSource } from './source.js';
-import { cutTasks } from './tasks.js';
+import { cutTasks, type TaskSlice } from './tasks.js';
 
 export interface PlanDeps {
   readonly storage: {
@@ -39,6 +39,8 @@ export interface PlanInput {
   readonly slots: number;
   /** Datums from which on there is a partial plan (EARLY_FROM). */
   readonly earlyFrom?: number;
+  /** Datums that earlier jobs, which still run, have or wait for: segments of their plans. */
+  readonly beside?: readonly SegmentRef[];
 }
 
 export interface MadePlan {
@@ -73,22 +75,10 @@ export async function* makePlans(
   before?: JobPlan,
 ): AsyncGenerator<MadePlan> {
   const epoch = before ? await epochOf(deps, before, wait) : deps.storage.epoch;
-  const headers = await loadHeaders(deps, input, wait);
-  const quick = await planChanges(deps, input, headers, wait);
-  const found = quick ?? (await planAll(deps, input, headers, wait));
+  const found = await findDatums(deps, input, wait);
   const slots = before?.partial ?? input.slots;
-  const chunk = input.info.chunkSpec;
-  const mean = headers.find(({ header }) => header.meanDatumMs !== undefined)?.header.meanDatumMs;
-  const { open, datumOf } = found;
-  const tasks = cutTasks({
-    segments: segmentSizes(open.length),
-    slots,
-    ...(mean === undefined ? {} : { meanDatumMs: mean }),
-    number: chunk?.number ?? 0,
-    queueSize: input.info.maxQueueSize,
-    sizeBytes: chunk?.sizeBytes ?? 0,
-    bytesOf: (segment, index) => sizeOf(datumOf(open.at(segment * SEGMENT_DATUMS_MAX + index))),
-  });
+  const { open, how } = found;
+  const tasks = cutOpen(input, found, slots);
   const head = {
     format: 1 as const,
     spec: await deps.storage.putJson(jobSpec(input.info, input.job, epoch), { ...wait, epoch }),
@@ -109,7 +99,6 @@ export async function* makePlans(
         .map((task) => [task.segment, task.from, task.to] as const),
       ...(whole ? {} : { partial: slots }),
     };
-    const how = quick ? ('changes' as const) : ('all' as const);
     const ref = await deps.storage.putJson(made, { ...wait, epoch });
     return { ref, plan: made, ...(found.list ? { list: found.list } : {}), how };
   };
@@ -124,12 +113,50 @@ export async function* makePlans(
   yield last;
 }
 
+export interface FoundDatums extends Found {
+  readonly how: MadePlan['how'];
+  /** What a datum took in the pipeline's last job. */
+  readonly meanDatumMs?: number;
+}
+
+/** What a job consists of, and what of it earlier jobs did. */
+export async function findDatums(
+  deps: PlanDeps,
+  input: PlanInput,
+  wait: Wait,
+): Promise<FoundDatums> {
+  const headers = await loadHeaders(deps, input, wait);
+  const quick = await planChanges(deps, input, headers, wait);
+  const found = quick ?? (await planAll(deps, input, headers, wait));
+  const mean = headers.find(({ header }) => header.meanDatumMs !== undefined)?.header.meanDatumMs;
+  const how = quick ? 'changes' : 'all';
+  return { ...found, how, ...(mean === undefined ? {} : { meanDatumMs: mean }) };
+}
+
+/** The tasks of open datums that are written as segments in their order. */
+export function cutOpen(
+  input: PlanInput,
+  { open, datumOf, meanDatumMs }: Pick<FoundDatums, 'open' | 'datumOf' | 'meanDatumMs'>,
+  slots: number,
+): TaskSlice[] {
+  const chunk = input.info.chunkSpec;
+  return cutTasks({
+    segments: segmentSizes(open.length),
+    slots,
+    ...(meanDatumMs === undefined ? {} : { meanDatumMs }),
+    number: chunk?.number ?? 0,
+    queueSize: input.info.maxQueueSize,
+    sizeBytes: chunk?.sizeBytes ?? 0,
+    bytesOf: (segment, index) => sizeOf(datumOf(open.at(segment * SEGMENT_DATUMS_MAX + index))),
+  });
+}
+
 /** Datums from which on the first ones run while the others are still written down. */
 const EARLY_FROM = 20_000;
 const EARLY_SEGMENTS = 4;
 
 /** The epoch that a job writes in. */
-async function epochOf(deps: PlanDeps, plan: JobPlan, wait: Wait): Promise<number> {
+export async function epochOf(deps: PlanDeps, plan: JobPlan, wait: Wait): Promise<number> {
   return (await deps.storage.getJson<JobSpec>(plan.spec, wait)).epoch;
 }
 
@@ -244,7 +271,7 @@ async function carryOver(
 }
 
 /** Stores the segments, some at a time, in order. */
-async function* writeSegments(
+export async function* writeSegments(
   deps: PlanDeps,
   input: PlanInput,
   { open, datumOf }: Pick<Found, 'open' | 'datumOf'>,

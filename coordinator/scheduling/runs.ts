@@ -4,6 +4,8 @@ import type { Wait } from '../../storage/types.js';
 import { jobKey, type JobRecord, type PipelineRecord } from '../pipelines/model.js';
 import type { Fence, OwnerDeps } from './deps.js';
 import { kindOf, makeRun, type EarlierRun, type Run, type RunInput } from './kinds.js';
+import { InFlight } from './in-flight.js';
+import { Overlap } from './overlap.js';
 import { supervised } from './supervised.js';
 
 interface Entry extends EarlierRun {
@@ -13,13 +15,18 @@ interface Entry extends EarlierRun {
 
 export class Runs {
   readonly #entries = new Map<string, Entry>();
+  readonly overlap: Overlap;
+  readonly inFlight: InFlight;
 
   constructor(
     readonly deps: OwnerDeps,
     readonly fence: Fence,
-    /** Called when a job has ended. */
-    readonly onEnd: () => void,
-  ) {}
+    /** Called when a job has ended, or another may begin beside those that run. */
+    readonly onChange: () => void,
+  ) {
+    this.overlap = new Overlap(onChange);
+    this.inFlight = new InFlight(deps);
+  }
 
   get size(): number {
     return this.#entries.size;
@@ -44,7 +51,8 @@ export class Runs {
     const earlier = [...this.#entries.values()];
     const stop = childController(wait.signal);
     const make = (now: JobRecord): Run => {
-      const input: RunInput = { fence: this.fence, record, job: now, earlier };
+      const { fence, overlap, inFlight } = this;
+      const input: RunInput = { fence, record, job: now, earlier, overlap, inFlight };
       return makeRun(this.deps, kind, input);
     };
     const run = make(job);
@@ -66,10 +74,12 @@ export class Runs {
       .finally(() => {
         stop[Symbol.dispose]();
         this.#entries.delete(job.id);
-        this.onEnd();
+        this.overlap.end(job.id);
+        this.onChange();
       });
     const entry: Entry = { job, run, stop, ended };
     this.#entries.set(job.id, entry);
+    this.overlap.start(job.id);
     begin();
     for (const before of earlier) (before as Entry).run.supersede?.();
   }

@@ -8,6 +8,7 @@ import type { Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
 import type { TaskBoard } from './board.js';
 import type { OwnerDeps } from './deps.js';
+import type { Overlap } from './overlap.js';
 
 export interface Lost {
   readonly tasks: readonly number[];
@@ -38,8 +39,7 @@ export class Watchers {
     readonly job: JobRecord,
     readonly board: TaskBoard,
     public stream: string,
-    /** Tasks in the order they were published, copies included; grows. */
-    readonly published: readonly number[],
+    readonly overlap: Overlap,
     /** Tasks that are kept back on purpose. */
     readonly withheld: () => ReadonlySet<number>,
   ) {
@@ -91,7 +91,7 @@ export class Watchers {
   async #heldBy(gone: readonly string[], now: number, wait: Wait): Promise<Lost | undefined> {
     const { pending } = await this.deps.queue.backlog(this.job.pipeline, wait);
     await this.#ask(now, wait);
-    const handedOut = this.published.slice(0, Math.max(0, this.published.length - pending));
+    const handedOut = this.overlap.handedOut(this.job.id, pending);
     const held = this.#inHand();
     const withheld = this.withheld();
     const tasks = [...new Set(handedOut)].filter(
@@ -142,8 +142,9 @@ export class Watchers {
   }
 
   /**
-   * Every missing task should be pending or in flight, or its result on the way. When there are
-   * fewer, twice in a row and with nothing done in between, some were lost.
+   * Every missing task, of all running jobs of the pipeline, should be pending or in flight, or its
+   * result on the way. When there are fewer, twice in a row and with nothing done in between, some
+   * were lost.
    */
   async #backlog(wait: Wait): Promise<Lost | undefined> {
     const backlog = await this.deps.queue.backlog(this.job.pipeline, wait);
@@ -154,9 +155,10 @@ export class Watchers {
       const why = 'the queue was recreated';
       return { tasks: missing, why, streamCreated: backlog.streamCreated };
     }
-    const short = backlog.pending + backlog.inFlight < missing.length;
-    const stuck = short && this.#shortAtDone === this.board.done;
-    this.#shortAtDone = short && !stuck ? this.board.done : -1;
+    const short = backlog.pending + backlog.inFlight < this.overlap.missing();
+    const done = this.overlap.done();
+    const stuck = short && this.#shortAtDone === done;
+    this.#shortAtDone = short && !stuck ? done : -1;
     if (!stuck) return undefined;
     const held = this.#inHand();
     const tasks = missing.filter((task) => !held.has(task));
