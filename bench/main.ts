@@ -4,6 +4,7 @@ import { collections } from './collect.js';
 import { after, datums } from './datums.js';
 import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
+import { overlap } from './overlap.js';
 import { scale } from './scale.js';
 import { sharedInput } from './shared-input.js';
 import { skew } from './skew.js';
@@ -26,6 +27,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   after: () => after(100_000, 2),
   'after-million': () => after(1_000_000, 5),
   skew,
+  overlap,
   workflows,
   scale,
   warm,

@@ -2,16 +2,9 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chooseTarget } from '../cli/client/address.js';
-import { Client } from '../cli/client/client.js';
-import { NEVER } from '../core/signals.js';
-import {
-  DiffFileRequest,
-  GlobFileRequest,
-  ListFileRequest,
-  PutFileRequest,
-} from '../proto/generated/pfs.js';
+import { DiffFileRequest, GlobFileRequest, ListFileRequest } from '../proto/generated/pfs.js';
 import { startSwift } from '../test/support/swift.js';
+import { clientOf, commitFile } from './lib/client.js';
 import { writeManyFiles, writeRandomFile } from './lib/data.js';
 import type { Row } from './lib/report.js';
 import { best, shell } from './lib/run.js';
@@ -126,11 +119,6 @@ export async function edit(): Promise<Row[]> {
   });
 }
 
-const clientOf = (stack: Stack): Client => {
-  const env = { HOME: stack.dir, PACHD_ADDRESS: `127.0.0.1:${stack.port}` };
-  return new Client(chooseTarget(env), env, NEVER);
-};
-
 interface Streamed {
   readonly firstMs: number;
   readonly allMs: number;
@@ -233,12 +221,7 @@ export async function commits(): Promise<Row[]> {
   const client = clientOf(stack);
   const put = async (i: number): Promise<number> => {
     const start = performance.now();
-    const file = { commit: { repo: { name: 'long' }, id: 'master' }, path: `/f${i}` };
-    await new Promise<void>((resolve, reject) => {
-      const call = client.pfs.putFile((error) => (error ? reject(error) : resolve()));
-      call.write(PutFileRequest.fromPartial({ file, value: Buffer.from(`commit ${i}\n`) }));
-      call.end();
-    });
+    await commitFile(client, 'long', `/f${i}`, `commit ${i}\n`);
     return performance.now() - start;
   };
   const times: number[] = [];
