@@ -6,7 +6,8 @@ import { BoundedQueue } from '../core/bounded-queue.js';
 import { messageOf } from '../core/errors.js';
 import { addAbortListener } from '../core/signals.js';
 import type { Connection, Wait } from './connection.js';
-import { decode, encode } from './json.js';
+import { decode, decodeText, encode, encodeText } from './json.js';
+import { linesOf } from './log-sender.js';
 import { cancelSubject, logSubject, progressSubject, type LogLine } from './messages.js';
 
 /** How far a worker is with a task of several datums. */
@@ -20,10 +21,9 @@ export interface TaskProgress {
 const LINES_MAX = 10_000;
 const ASK_MS = 2_000;
 
-/** Sends a line to whoever follows; drops it while there is no connection. */
-export function publishLog(connection: Connection, line: LogLine): void {
-  if (!connection.connected) return;
-  connection.nc.publish(logSubject(line.pipeline, line.job), encode(line));
+/** Sends lines of a job to whoever follows; drops them while there is no connection. */
+export function publishLog(connection: Connection, subject: string, lines: string): void {
+  if (connection.connected) connection.nc.publish(subject, encodeText(lines));
 }
 
 /**
@@ -42,7 +42,9 @@ export function followLogs(
     callback: (error, message) => {
       if (error || lines.length >= LINES_MAX) return;
       try {
-        void lines.push(decode<LogLine>(message.data), wait).catch(() => undefined);
+        for (const line of linesOf(decodeText(message.data))) {
+          void lines.push(line, wait).catch(() => undefined);
+        }
       } catch (reason) {
         log.debug({ reason: messageOf(reason) }, 'bad log line');
       }

@@ -31,6 +31,7 @@ import {
   type Wait,
 } from './connection.js';
 import { encode } from './json.js';
+import { LogSender } from './log-sender.js';
 import {
   resultSubject,
   type LinesSoFar,
@@ -46,12 +47,17 @@ export class Queue implements AsyncDisposable {
   readonly #connection: Connection;
   readonly #streams: Streams;
   readonly #js: JetStreamClient;
+  readonly #logs: LogSender;
 
   /** @internal Use `openQueue`. */
   constructor(connection: Connection) {
     this.#connection = connection;
     this.#streams = new Streams(connection);
     this.#js = connection.nc.jetstream({ timeout: CALL_MS });
+    this.#logs = new LogSender({
+      clock: connection.options.clock,
+      send: (subject, text) => publishLog(connection, subject, text),
+    });
   }
 
   /** False while it is reconnecting. */
@@ -110,6 +116,8 @@ export class Queue implements AsyncDisposable {
 
   /** Returns when the result is stored; tries until the signal aborts. */
   async publishResult(result: TaskResult, wait: Wait): Promise<void> {
+    // Who sees the result may take it that all lines before it were sent.
+    this.#logs.flush();
     await publishUntilStored(
       { connection: this.#connection, streams: this.#streams, js: this.#js },
       {
@@ -130,8 +138,9 @@ export class Queue implements AsyncDisposable {
     return readResults(this.#connection, this.#streams, pipeline, job, o);
   }
 
-  publishLog(line: LogLine): void {
-    publishLog(this.#connection, line);
+  /** Sends a line to whoever follows, soon; `text` is the line as JSON, where that is at hand. */
+  publishLog(line: LogLine, text = JSON.stringify(line)): void {
+    this.#logs.add(line, text);
   }
 
   /** Live lines of a job, or of every job of the pipeline (`*`); subscribed when this returns. */
@@ -181,6 +190,7 @@ export class Queue implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#logs.flush();
     await this.#connection[Symbol.asyncDispose]();
   }
 }

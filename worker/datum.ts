@@ -52,6 +52,7 @@ export interface DatumContext extends Wait {
   readonly slot: Slot;
   readonly log: TaskLog;
   readonly inputs: TaskInputs;
+  readonly commands: Commands;
   readonly writer: () => ContentWriter;
   /** Only for datums that read or write through S3. */
   readonly s3?: DatumS3 | undefined;
@@ -74,6 +75,20 @@ export interface DatumDone {
 /** How long the store may be away before the task is given back. */
 const STORE_PATIENCE_MS = 60_000;
 const RESTARTED = 'the datum was restarted on request';
+
+/** The commands of one task, each made once. */
+export class Commands {
+  readonly #made = new Map<readonly string[], RunCommand>();
+
+  /** The command with these words, by the identity of their array. */
+  of(words: readonly string[], make: () => RunCommand): RunCommand {
+    const known = this.#made.get(words);
+    if (known) return known;
+    const made = make();
+    this.#made.set(words, made);
+    return made;
+  }
+}
 
 /** A failed try. `userCode`: the process itself failed, so err_cmd may recover it. */
 class TryError extends Error {
@@ -143,7 +158,7 @@ class DatumRun {
     try {
       for (let tries = 1; ; tries += 1) {
         try {
-          return this.#done('success', tries, await this.#try());
+          return this.#done('success', tries, await this.#try(tries));
         } catch (error) {
           if (!(error instanceof TryError)) throw error;
           if (tries < spec.datumTries) {
@@ -161,13 +176,14 @@ class DatumRun {
     }
   }
 
-  async #try(): Promise<Collected> {
+  async #try(tries: number): Promise<Collected> {
     const { slot, signal, onTry } = this.context;
     using attempt = childController(signal);
     this.#signal = attempt.signal;
     onTry?.(attempt, this.#stats);
     try {
-      await slot.files.clear();
+      // The datum before left nothing; a failed try did.
+      if (tries > 1) await slot.files.clear();
       await slot.files.setOwner(this.context.user);
       await this.context.s3?.begin();
       await this.#download();
@@ -267,21 +283,20 @@ class DatumRun {
   }
 
   async #spawn(cmd: readonly string[], how: RunHow): Promise<RunDone> {
-    const { log, spec, slot, user, image, extras, s3 } = this.context;
+    const { log, spec, slot, user, image, extras, s3, commands } = this.context;
     const { stdin, timeoutMs, warm, signal = this.#signal } = how;
     const first = log.count;
-    const shared = pipelineEnvironment(spec, this.deps.identity, extras);
-    const own = { ...ownEnvironment(spec, this.datum), ...s3?.env };
-    const command: RunCommand = {
+    const command = commands.of(cmd, () => ({
       argv: cmd,
-      env: warm ? shared : { ...shared, ...own },
+      env: pipelineEnvironment(spec, this.deps.identity, extras),
       cwd: spec.transform.workingDir || image.workingDir || '/',
       stdin,
       user,
       timeoutMs,
-      ...(warm ? { request: warmRequest(this.datum, own, shared) } : {}),
-    };
+    }));
+    const own = { ...ownEnvironment(spec, this.datum), ...s3?.env };
     const done = await this.deps.spawner.run(slot.index, command, {
+      own: warm ? { request: warmRequest(this.datum, own, command.env) } : { env: own },
       signal: s3 ? AbortSignal.any([signal, s3.failed]) : signal,
       onLines: (from, lines) => log.live(first + from, lines),
     });

@@ -182,9 +182,16 @@ export class NamespaceSandbox implements Sandbox {
   }
 }
 
+/** By the environment, which runs of one command share. */
+const stayKeys = new WeakMap<RunCommand['env'], string>();
+
 /** Processes that may take each other's datums. */
 function stayKey({ argv, env, cwd, user }: RunCommand): string {
-  return JSON.stringify([argv, env, cwd, user]);
+  const known = stayKeys.get(env);
+  if (known !== undefined) return known;
+  const key = JSON.stringify([argv, env, cwd, user]);
+  stayKeys.set(env, key);
+  return key;
 }
 
 function exitText(code: number | null, signal: NodeJS.Signals | null): string {

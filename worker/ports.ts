@@ -22,7 +22,8 @@ export interface WorkQueue {
     options: Wait & { readonly max: number; readonly expiresMs: number },
   ): AsyncIterable<TaskDelivery>;
   publishResult(result: TaskResult, wait: Wait): Promise<void>;
-  publishLog(line: LogLine): void;
+  /** `text` is the line as JSON, where that is at hand. */
+  publishLog(line: LogLine, text?: string): void;
   publishProgress(job: string, progress: TaskProgress): void;
 }
 

@@ -10,6 +10,7 @@ import type {
   OutputLine,
   RunCommand,
   RunEnd,
+  RunOwn,
   SlotPlace,
   ToSpawner,
 } from './spawner-protocol.js';
@@ -29,6 +30,8 @@ export interface RunDone {
 export interface RunOptions {
   /** Kills the run. */
   readonly signal: AbortSignal;
+  /** What this run has beside the command. */
+  readonly own?: RunOwn;
   /** Output while the run goes on, for followers; lines may be left out. */
   readonly onLines?: (from: number, lines: readonly OutputLine[]) => void;
 }
@@ -49,6 +52,8 @@ export class SpawnerClient implements AsyncDisposable {
   readonly #afterClose: (() => void)[] = [];
   #nextRun = 1;
   readonly #places = new Map<number, SlotPlace>();
+  /** What each slot ran last; who runs it again need not send it again. */
+  readonly #commands = new Map<number, RunCommand>();
   readonly #waiting = new Map<number, Waiting>();
   readonly #pipes = new Map<number, (error: string) => void>();
 
@@ -60,16 +65,21 @@ export class SpawnerClient implements AsyncDisposable {
   /** Makes (or makes again) a slot. */
   openSlot(place: SlotPlace): void {
     this.#places.set(place.slot, place);
+    this.#commands.delete(place.slot);
     this.#send({ kind: 'slot', place });
   }
 
   /** Ends a slot for good; what runs in it is killed. */
   closeSlot(slot: number): void {
     this.#places.delete(slot);
+    this.#commands.delete(slot);
     this.#send({ kind: 'unslot', slot });
   }
 
-  /** Runs one command in a slot; never rejects. The slot must be free. */
+  /**
+   * Runs one command in a slot; never rejects. The slot must be free. A command that is the same
+   * object as the slot's last one does not travel again.
+   */
   run(slot: number, command: RunCommand, options: RunOptions): Promise<RunDone> {
     const run = this.#nextRun++;
     return new Promise((resolve) => {
@@ -79,7 +89,14 @@ export class SpawnerClient implements AsyncDisposable {
         resolve(result);
       };
       this.#waiting.set(run, { resolve: done, onLines: options.onLines });
-      this.#send({ kind: 'run', run, slot, command });
+      const { own } = options;
+      const known = this.#commands.get(slot) === command;
+      this.#commands.set(slot, command);
+      this.#send({
+        ...{ kind: 'run', run, slot },
+        ...(known ? {} : { command }),
+        ...(own ? { own } : {}),
+      });
       if (options.signal.aborted) kill();
       else options.signal.addEventListener('abort', kill, { once: true });
     });
@@ -121,6 +138,7 @@ export class SpawnerClient implements AsyncDisposable {
   }
 
   #fork(): ChildProcess {
+    this.#commands.clear();
     const child = fork(this.options.entry ?? entryPath('spawner'), [], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       execArgv: ['--max-semi-space-size=4'],

@@ -71,6 +71,13 @@ export interface RunCommand {
   readonly endless?: boolean;
 }
 
+/** What one of several runs of a command has of its own. */
+export interface RunOwn {
+  /** Variables beside those of the command, or in their place. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly request?: string;
+}
+
 /** A line user code wrote: wall time in ms, text without newline. */
 export type OutputLine = readonly [ts: number, message: string];
 
@@ -81,7 +88,9 @@ export type ToSpawner =
       readonly kind: 'run';
       readonly run: number;
       readonly slot: number;
-      readonly command: RunCommand;
+      /** Absent = that of the slot's run before: a long script travels once, not with each datum. */
+      readonly command?: RunCommand;
+      readonly own?: RunOwn;
     }
   | { readonly kind: 'kill'; readonly run: number }
   /** Makes named pipes. */

@@ -7,19 +7,29 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.js';
+import { invariant } from '../core/errors.js';
 import { NamespaceSandbox } from './namespace-sandbox.js';
 import { PlainSandbox } from './plain-sandbox.js';
 import { RunOutput } from './run-output.js';
 import type { Sandbox } from './sandbox.js';
 import { SandboxLimits } from './sandbox-limits.js';
 import { SlotPipes } from './slot-pipes.js';
-import type { FromSpawner, RunCommand, RunEnd, SlotPlace, ToSpawner } from './spawner-protocol.js';
+import type {
+  FromSpawner,
+  RunCommand,
+  RunEnd,
+  RunOwn,
+  SlotPlace,
+  ToSpawner,
+} from './spawner-protocol.js';
 
 const LIVE_MS = 250;
 /** A process that stays alive without anything to do ends after this long. */
 const IDLE_MS = 60_000;
 /** Per slot and LIVE_MS; about 1 MiB a second for followers. */
 const LIVE_BYTES = 256 * 1024;
+
+type RunMessage = Extract<ToSpawner, { kind: 'run' }>;
 
 interface Running {
   readonly run: number;
@@ -49,7 +59,7 @@ export class Spawner {
         this.#slots.delete(message.slot);
         return;
       case 'run':
-        void this.#slots.get(message.slot)?.run(message.run, message.command);
+        void this.#slots.get(message.slot)?.run(message);
         return;
       case 'kill':
         for (const slot of this.#slots.values()) slot.kill(message.run);
@@ -83,6 +93,8 @@ class Slot {
   readonly #pipes: SlotPipes;
   readonly #limits: SandboxLimits;
   #running: Running | undefined;
+  /** Of the newest run, without what was its own. */
+  #command: RunCommand | undefined;
   #idleMs: number | undefined;
 
   constructor(
@@ -99,8 +111,9 @@ class Slot {
         : new NamespaceSandbox(place, this.#pipes, deps.root, this.#limits);
   }
 
-  async run(run: number, command: RunCommand): Promise<void> {
+  async run({ run, command: base, own }: RunMessage): Promise<void> {
     const { clock, send } = this.deps;
+    const command = this.#commandOf(base, own);
     const file = join(this.place.dir, 'output.jsonl');
     const output = new RunOutput(file, () => clock.wallMs(), command.endless);
     const running: Running = { run, output };
@@ -124,8 +137,8 @@ class Slot {
     this.#running = undefined;
     this.#idleMs = command.request === undefined ? undefined : clock.monotonicMs();
     // A run that ended by itself just before the kill reached it has its own result.
-    const own = ended.why === 'exit' || ended.why === 'limit';
-    const why: RunEnd = running.killed && !own ? { why: running.killed } : ended;
+    const its = ended.why === 'exit' || ended.why === 'limit';
+    const why: RunEnd = running.killed && !its ? { why: running.killed } : ended;
     send({
       kind: 'done',
       run,
@@ -134,6 +147,19 @@ class Slot {
       root: this.#sandbox.root,
       ...output.finish(),
     });
+  }
+
+  /** The command with what is the run's own. */
+  #commandOf(base: RunCommand | undefined, own: RunOwn | undefined): RunCommand {
+    this.#command = base ?? this.#command;
+    invariant(this.#command, 'the first run of a slot brings its command');
+    if (!own) return this.#command;
+    const { env, request } = own;
+    return {
+      ...this.#command,
+      ...(env ? { env: { ...this.#command.env, ...env } } : {}),
+      ...(request === undefined ? {} : { request }),
+    };
   }
 
   kill(run: number): void {

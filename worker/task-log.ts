@@ -50,7 +50,8 @@ export interface TaskLogDeps {
   readonly task: TaskMessage;
   readonly worker: string;
   readonly wallMs: () => number;
-  readonly publish: (line: LogLine) => void;
+  /** `text` is the line as JSON, where that is at hand. */
+  readonly publish: (line: LogLine, text?: string) => void;
   readonly budget: LiveBudget;
   /** Stores a segment; answers its reference. */
   readonly store: (bytes: Buffer) => Promise<string>;
@@ -170,12 +171,14 @@ export class TaskLog {
   #add(ts: number, message: string, user: boolean): void {
     const line = this.#count;
     this.#count += 1;
-    this.#text += `${this.#prefix}"ts":${ts},"line":${line},"user":${user},"message":${JSON.stringify(message)}}\n`;
-    if (line >= this.#live) this.#publish({ ...this.#base, ts, line, user, message });
+    const text = `${this.#prefix}"ts":${ts},"line":${line},"user":${user},"message":${JSON.stringify(message)}}`;
+    this.#text += text;
+    this.#text += '\n';
+    if (line >= this.#live) this.#publish({ ...this.#base, ts, line, user, message }, text);
   }
 
-  #publish(line: LogLine): void {
-    if (this.deps.budget.take()) this.deps.publish(line);
+  #publish(line: LogLine, text?: string): void {
+    if (this.deps.budget.take()) this.deps.publish(line, text);
     else this.#skipped += 1;
   }
 

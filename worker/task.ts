@@ -17,7 +17,7 @@ import { refToText, type ContentWriter, type Storage } from '../storage/index.js
 import { RunWriter, runToText } from '../storage/run.js';
 import type { FileContent, Wait } from '../storage/types.js';
 import { unheldLimits } from './cgroups.js';
-import { runDatum, type DatumDeps, type Slot } from './datum.js';
+import { Commands, runDatum, type DatumDeps, type Slot } from './datum.js';
 import type { BlobCache } from './blob-cache.js';
 import type { EnvironmentExtras } from './environment.js';
 import { gpuEnvironment } from './gpus.js';
@@ -91,6 +91,7 @@ class TaskRun {
   readonly #storage: Storage;
   readonly #log: TaskLog;
   readonly #inputs: TaskInputs;
+  readonly #commands = new Commands();
   readonly #results: DatumResult[] = [];
   readonly live: LiveDatums;
   readonly #ops: RunWriter;
@@ -113,7 +114,7 @@ class TaskRun {
       task,
       worker: identity.worker,
       wallMs: () => clock.wallMs(),
-      publish: (line) => queue.publishLog(line),
+      publish: (line, text) => queue.publishLog(line, text),
       budget,
       store: async (bytes) => refToText(await this.#storage.putObject('blob', bytes, options)),
     });
@@ -132,6 +133,8 @@ class TaskRun {
 
   async run(): Promise<TaskResult> {
     const ready = await this.#prepare();
+    // What a process that stays alive wrote after its last answer is nobody's.
+    await this.options.slot.files.clear();
     for (const [at, datum] of this.datums.entries()) {
       this.options.signal.throwIfAborted();
       this.live.begin(datum);
@@ -193,6 +196,7 @@ class TaskRun {
       spec: this.spec,
       log: this.#log,
       inputs: this.#inputs,
+      commands: this.#commands,
       writer: () => this.#content(),
       s3: await this.#s3(datum),
       onTry: (attempt: AbortController, stats: WorkStats) => this.live.onTry(attempt, stats),

@@ -23,8 +23,8 @@ import type { MadePlan, PlanDeps, PlanInput } from './plan.js';
 import { plansOfJob } from './plan-beside.js';
 import type { KnownRoot } from './source.js';
 
-/** Plans over fewer files than this are made sooner where they are. */
-const FILES_MIN = 5_000;
+/** Plans over fewer files than this are made sooner where they are than a thread starts. */
+const FILES_MIN = 20_000;
 
 /** A plan with its end: partial, whole, and the word that this was all. */
 const REPLIES_MAX = 4;

@@ -34,11 +34,11 @@ describe('cutTasks', () => {
   });
 
   it('starts small while nothing is known, and shrinks towards the end', () => {
-    const list = sizes({ segments: [512, 512, 512, 512, 512], slots: 4 });
-    expect(list.slice(0, 4)).toEqual([1, 1, 1, 1]);
+    const list = sizes({ segments: [512, 488], slots: 20 });
+    expect(list.slice(0, 20)).toEqual(new Array(20).fill(1));
     expect(Math.max(...list)).toBeLessThanOrEqual(32);
     expect(list.at(-1)).toBe(1);
-    expect(sum(list)).toBe(2560);
+    expect(sum(list)).toBe(1000);
   });
 
   it('aims at seconds per task when the mean is known', () => {
@@ -76,6 +76,20 @@ describe('cutTasks', () => {
       );
     },
   );
+
+  it('makes the last tasks of very many datums no single ones, and no tail of them', () => {
+    const slots = 20;
+    const count = 10_000;
+    const segments = new Array<number>(20).fill(500);
+    const tasks = cutTasks({ segments, slots });
+    expect(tasks.length).toBeLessThan(700);
+    const durations = shuffled(count, 7).map((rank) => 8 / rank ** 0.7);
+    const each = durations.map((_, index) => ({ from: index, to: index + 1 }));
+    const cut = tasks.map(({ segment, from, to }) => {
+      return { from: segment * 500 + from, to: segment * 500 + to };
+    });
+    expect(makespan(cut, durations, slots)).toBeLessThan(1.05 * makespan(each, durations, slots));
+  });
 
   it('has no tasks without datums', () => {
     expect(cutTasks({ segments: [], slots: 3 })).toEqual([]);

@@ -34,19 +34,26 @@ const TASK_DATUMS_UNKNOWN = 32;
 /** What a task should take when the mean is known. */
 const TASK_TARGET_MS = 3_000;
 
+/** Into so many tasks at least goes what a slot has to do, where that is many datums. */
+const TASKS_PER_SLOT = 64;
+
 /**
  * Sizes: never more than an eighth of what is left per slot, so the tail shrinks to single datums and
  * long datums behind each other in one task cost little (a quarter cost up to 40 % with skewed times);
- * while the mean is unknown tasks start at one datum and double every `slots` tasks.
+ * while the mean is unknown tasks start at one datum and double every `slots` tasks. Of very many
+ * datums the last tasks have several: a task costs as much as a small datum, and a 64th of a slot's
+ * work makes no tail.
  */
 export function cutTasks(rule: CutRule): TaskSlice[] {
   const tasks: TaskSlice[] = [];
   const slots = Math.max(1, rule.slots);
-  let left = rule.segments.reduce((sum, count) => sum + count, 0);
+  const total = rule.segments.reduce((sum, count) => sum + count, 0);
+  const least = Math.floor(total / (TASKS_PER_SLOT * slots));
+  let left = total;
   for (const [segment, count] of rule.segments.entries()) {
     let from = 0;
     while (from < count) {
-      const want = sizeOf(rule, { left, slots, made: tasks.length });
+      const want = sizeOf(rule, { left, slots, least, made: tasks.length });
       const to = closeAt(rule, segment, from, Math.min(count, from + want));
       tasks.push({ segment, from, to });
       left -= to - from;
@@ -56,9 +63,16 @@ export function cutTasks(rule: CutRule): TaskSlice[] {
   return tasks;
 }
 
-function sizeOf(rule: CutRule, at: { left: number; slots: number; made: number }): number {
+interface CutPlace {
+  readonly left: number;
+  readonly slots: number;
+  readonly least: number;
+  readonly made: number;
+}
+
+function sizeOf(rule: CutRule, at: CutPlace): number {
   if (rule.number && rule.number > 0) return rule.number;
-  const guided = Math.ceil(at.left / (8 * at.slots));
+  const guided = Math.max(at.least, Math.ceil(at.left / (8 * at.slots)));
   const known = rule.meanDatumMs;
   const max =
     known === undefined
