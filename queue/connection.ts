@@ -4,6 +4,8 @@
  * N1  It reconnects for ever; whoever uses it decides how long to go on trying.
  * N2  Every request has a deadline of its own; anything that a reconnect, a restart of the server
  *     or a missing stream can cause is UNAVAILABLE and may be tried again.
+ * N3  A request whose connection breaks fails at once, since its answer can not come any more: a
+ *     server that is lost more often than every deadline would else never get anything done.
  */
 import { connect, ErrorCode, Events, NatsError, type NatsConnection } from 'nats';
 import type { Clock } from '../core/clock.js';
@@ -47,6 +49,7 @@ export class Connection implements AsyncDisposable {
   readonly options: QueueOptions;
   #connected = true;
   readonly #onDisconnect = new Set<() => void>();
+  readonly #onReconnect = new Set<() => void>();
 
   constructor(nc: NatsConnection, options: QueueOptions) {
     this.nc = nc;
@@ -64,13 +67,28 @@ export class Connection implements AsyncDisposable {
     return () => this.#onDisconnect.delete(callback);
   }
 
-  /** Runs a request; errors become AppErrors. */
+  /** Calls back when the connection is there again; returns the function that stops it. */
+  onReconnect(callback: () => void): () => void {
+    this.#onReconnect.add(callback);
+    return () => this.#onReconnect.delete(callback);
+  }
+
+  /** Runs a request, once there is a connection; errors become AppErrors (N3). */
   async call<T>(work: () => Promise<T>, wait: Wait): Promise<T> {
+    const { servers } = this.options;
+    const broken = new AbortController();
+    const stopListening = this.onDisconnect(() =>
+      broken.abort(unavailable(`the connection to nats-server at ${servers} broke`)),
+    );
+    const signal = AbortSignal.any([wait.signal, broken.signal]);
     try {
-      return await abortable(work(), wait.signal);
+      if (!this.connected) await this.#reconnected(wait);
+      return await abortable(work(), signal);
     } catch (error) {
       if (wait.signal.aborted) throw wait.signal.reason;
-      throw fromNats(error, this.options.servers);
+      throw fromNats(error, servers);
+    } finally {
+      stopListening();
     }
   }
 
@@ -104,6 +122,27 @@ export class Connection implements AsyncDisposable {
     if (!this.nc.isClosed()) await this.nc.close().catch(() => undefined);
   }
 
+  /** UNAVAILABLE when there is no connection within the deadline of a request. */
+  async #reconnected(wait: Wait): Promise<void> {
+    let stop = (): void => undefined;
+    const back = new Promise<void>((resolve) => {
+      stop = this.onReconnect(resolve);
+    });
+    const late = new AbortController();
+    const { clock, servers } = this.options;
+    const over = clock.sleep(CALL_MS, late).then(
+      () => Promise.reject(unavailable(`no connection to nats-server at ${servers}`)),
+      () => undefined,
+    );
+    try {
+      if (this.nc.isClosed()) throw unavailable(`the connection to ${servers} is closed`);
+      await abortable(Promise.race([back, over]), wait.signal);
+    } finally {
+      stop();
+      late.abort();
+    }
+  }
+
   async #follow(): Promise<void> {
     const { log, servers } = this.options;
     for await (const status of this.nc.status()) {
@@ -113,6 +152,7 @@ export class Connection implements AsyncDisposable {
         for (const callback of [...this.#onDisconnect]) callback();
       } else if (status.type === Events.Reconnect) {
         this.#connected = true;
+        for (const callback of [...this.#onReconnect]) callback();
         log.info({ servers }, 'NATS connection is back');
       }
     }

@@ -4,6 +4,7 @@
  * costs time and nothing else.
  */
 import type { JetStreamClient } from 'nats';
+import { Acks } from './acks.js';
 import {
   askLines,
   askRestart,
@@ -48,11 +49,13 @@ export class Queue implements AsyncDisposable {
   readonly #streams: Streams;
   readonly #js: JetStreamClient;
   readonly #logs: LogSender;
+  readonly #acks: Acks;
 
   /** @internal Use `openQueue`. */
   constructor(connection: Connection) {
     this.#connection = connection;
     this.#streams = new Streams(connection);
+    this.#acks = new Acks(connection);
     this.#js = connection.nc.jetstream({ timeout: CALL_MS });
     this.#logs = new LogSender({
       clock: connection.options.clock,
@@ -111,7 +114,7 @@ export class Queue implements AsyncDisposable {
     pipeline: string,
     o: Wait & { readonly max: number; readonly expiresMs: number },
   ): AsyncIterable<TaskDelivery> {
-    return pullTasks(this.#connection, pipeline, o);
+    return pullTasks(this.#connection, this.#acks, pipeline, o);
   }
 
   /** Returns when the result is stored; tries until the signal aborts. */

@@ -2,6 +2,7 @@
 import { nanos, type JetStreamClient } from 'nats';
 import { messageOf } from '../core/errors.js';
 import { Semaphore } from '../core/semaphore.js';
+import type { Acks } from './acks.js';
 import { CALL_MS, streamMissing, type Connection, type Wait } from './connection.js';
 import { decode, encode } from './json.js';
 import { STREAM_TASKS, taskSubject, type TaskMessage } from './messages.js';
@@ -23,7 +24,6 @@ export interface TaskDelivery {
 }
 
 const IN_FLIGHT_MAX = 256;
-const ACK_MS = 2_000;
 /** Pause before asking again after the consumer was not there. */
 const GONE_PAUSE_MS = 300;
 
@@ -95,6 +95,7 @@ export async function publishUntilStored(
  */
 export async function* pullTasks(
   connection: Connection,
+  acks: Acks,
   pipeline: string,
   o: Wait & { readonly max: number; readonly expiresMs: number },
 ): AsyncGenerator<TaskDelivery> {
@@ -113,7 +114,7 @@ export async function* pullTasks(
         }
         return;
       }
-      const delivery = toDelivery(connection, next.value);
+      const delivery = toDelivery(connection, acks, next.value);
       if (delivery) yield delivery;
       else log.error({ pipeline }, 'a task message can not be read; dropped');
     }
@@ -122,7 +123,11 @@ export async function* pullTasks(
   }
 }
 
-function toDelivery(connection: Connection, delivery: Delivery): TaskDelivery | undefined {
+function toDelivery(
+  connection: Connection,
+  acks: Acks,
+  delivery: Delivery,
+): TaskDelivery | undefined {
   const { message } = delivery;
   const { nc, options } = connection;
   const say = (word: string): void => {
@@ -140,11 +145,7 @@ function toDelivery(connection: Connection, delivery: Delivery): TaskDelivery | 
     task,
     redeliveries: delivery.deliveries - 1,
     ack: async () => {
-      if (!message.reply || nc.isClosed()) return;
-      // Confirmed, so that a busy worker does not take up the same task again for nothing.
-      await nc
-        .request(message.reply, new TextEncoder().encode('+ACK'), { timeout: ACK_MS })
-        .catch(() => undefined);
+      if (message.reply) await acks.acknowledge(message.reply);
     },
     nak: (delayMs) => say(`-NAK ${JSON.stringify({ delay: nanos(delayMs) })}`),
     working: () => say('+WPI'),
