@@ -26,6 +26,8 @@ export interface WorkerConfigFile {
   readonly engine: Engine;
   /** File with the image table (docs/worker.md). */
   readonly imagesFile: string | undefined;
+  /** host:port of the metrics; undefined = none. */
+  readonly metricsListen: string | undefined;
   /** Passed on to user code. */
   readonly inherited: Readonly<Record<string, string>>;
 }
@@ -78,6 +80,7 @@ export function readConfig(
     gpuShare: Math.floor(number('gpu-share', values['gpu-share'] ?? '1', 1, 1024)),
     engine: engine as Engine,
     imagesFile: values.images,
+    metricsListen: values.metrics === undefined ? undefined : listenAt(values.metrics),
     cacheBytes: number('cache-gib', values['cache-gib'] ?? String(CACHE_GIB), 0.1, 1e6) * GIB,
     host: hostname(),
     cpus: availableParallelism(),
@@ -113,6 +116,7 @@ function parse(argv: readonly string[]) {
         'gpu-share': { type: 'string' },
         engine: { type: 'string' },
         images: { type: 'string' },
+        metrics: { type: 'string' },
         label: { type: 'string', multiple: true },
       },
     }).values;
@@ -127,6 +131,14 @@ function number(name: string, text: string, min: number, max: number): number {
     throw invalidInput(`--${name} ${text}: expected a number from ${min} to ${max}`);
   }
   return name === 'slots' ? Math.floor(value) : value;
+}
+
+/** `HOST:PORT`, or a port on all addresses. */
+function listenAt(text: string): string {
+  const listen = /^\d+$/.test(text) ? `0.0.0.0:${text}` : text;
+  const port = Number(/^\S+:(\d{1,5})$/.exec(listen)?.[1] ?? -1);
+  if (port >= 0 && port <= 65_535) return listen;
+  throw invalidInput(`--metrics ${text}: expected [HOST:]PORT, like 9090`);
 }
 
 function logLevel(text: string): string {

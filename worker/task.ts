@@ -28,6 +28,7 @@ import type { SlotBoxes } from './slot-box.js';
 import { TaskInputs } from './task-inputs.js';
 import { LiveDatums, type LiveTask } from './live-task.js';
 import { TaskLog, type LiveBudget } from './task-log.js';
+import type { DatumMetrics } from './metrics.js';
 import { TaskStats } from './task-stats.js';
 import { DatumS3 } from './s3/datum-s3.js';
 import type { S3Endpoints } from './s3/endpoint.js';
@@ -49,6 +50,7 @@ export interface TaskDeps extends Omit<DatumDeps, 'read'> {
   readonly gpus: readonly string[];
   readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog' | 'publishProgress'>;
   readonly budget: LiveBudget;
+  readonly metrics?: DatumMetrics;
   readonly uid: number;
   readonly log: Log;
 }
@@ -199,7 +201,10 @@ class TaskRun {
       commands: this.#commands,
       writer: () => this.#content(),
       s3: await this.#s3(datum),
-      onTry: (attempt: AbortController, stats: WorkStats) => this.live.onTry(attempt, stats),
+      onTry: (attempt: AbortController, stats: WorkStats) => {
+        this.live.onTry(attempt, stats);
+        this.deps.metrics?.tried(this.spec);
+      },
     };
     const read = (content: FileContent, wait: Wait) => this.#storage.read(content, wait);
     const done = await runDatum({ ...this.deps, read }, context, at, datum);
@@ -210,6 +215,7 @@ class TaskRun {
     await this.#stats?.add(datum, done.result, done.ops);
     this.#results.push(done.result);
     this.live.done(done.result.state);
+    this.deps.metrics?.done(this.spec, done.result);
     this.#hasMkdir ||= done.hasMkdir;
   }
 

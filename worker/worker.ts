@@ -29,6 +29,8 @@ import { ClusterLink } from './live/reporter.js';
 import { makeSlotFiles, probeIsolation, releasePfs } from './isolation.js';
 import { askSecrets } from './join-secrets.js';
 import { Membership } from './membership.js';
+import { DatumMetrics } from './metrics.js';
+import { serveMetrics } from './metrics-server.js';
 import { WorkerSecrets } from './secrets.js';
 import { PullLoop } from './pull-loop.js';
 import { Room } from './room.js';
@@ -80,7 +82,20 @@ export async function runWorker(
   const cacheGib = config.cacheBytes / 2 ** 30;
   const told = { worker: workerId, slots, isolation, limits, gpus, engine, labels, cacheGib };
   log.info(told, 'worker starts');
-  const node = new Node({ ...deps, log: log.child({ worker: hello.workerId }) }, hello, machine);
+  const metrics = new DatumMetrics();
+  if (config.metricsListen !== undefined) {
+    const { clock } = deps;
+    const server = stack.use(
+      await serveMetrics(metrics, { listen: config.metricsListen, clock, log }),
+    );
+    log.info({ port: server.port }, 'metrics are served at /metrics');
+  }
+  const node = new Node(
+    { ...deps, log: log.child({ worker: hello.workerId }) },
+    hello,
+    machine,
+    metrics,
+  );
   stack.use(node);
   await node.run(options);
 }
@@ -104,6 +119,7 @@ class Node implements AsyncDisposable {
     readonly deps: WorkerDeps,
     readonly hello: WorkerHello,
     readonly machine: Machine,
+    readonly metrics: DatumMetrics,
   ) {
     const { clock, log, config } = deps;
     this.#membership = this.#stack.use(
@@ -304,6 +320,7 @@ class Node implements AsyncDisposable {
         namespace: 'default',
         inherited: config.inherited,
       },
+      metrics: this.metrics,
       budget: new LiveBudget(LIVE_LINES, () => clock.monotonicMs()),
       uid: process.getuid?.() ?? 0,
     };

@@ -95,6 +95,7 @@ export const stackCommands: readonly Command[] = [
         value: 'IDS',
       }),
       flag.text('gpu-share', 'datums that may use one GPU at once', { initial: '1' }),
+      flag.text('metrics', 'serve metrics for Prometheus here', { value: '[HOST:]PORT' }),
       flag.text('cache-gib', 'size of the input cache', { initial: '10' }),
       flag.text('engine', 'what runs images: auto, podman, docker or none', { initial: 'auto' }),
       flag.text('images', 'which images mean what here (JSON)', { value: 'FILE' }),

@@ -40,7 +40,15 @@ function workerFlags({ flags }: Call): string[] {
   const args = ['log-file', 'images'].flatMap((name) =>
     flags.given(name) ? [`--${name}`, resolve(flags.text(name))] : [],
   );
-  for (const name of ['log-level', 'isolation', 'cache-gib', 'gpus', 'gpu-share', 'engine']) {
+  for (const name of [
+    'log-level',
+    'isolation',
+    'cache-gib',
+    'gpus',
+    'gpu-share',
+    'engine',
+    'metrics',
+  ]) {
     if (flags.given(name)) args.push(`--${name}`, flags.text(name));
   }
   for (const label of flags.list('label')) args.push('--label', label);

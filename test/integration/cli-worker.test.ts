@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { CreatePipelineRequest, JobState } from '../../proto/generated/pps.js';
+import { freePort } from '../support/free-port.js';
 import { startStack, type Stack } from '../support/stack.js';
 import { tempDir, type TempDir } from '../support/temp-dir.js';
 import { until } from '../support/until.js';
@@ -41,16 +42,23 @@ it('takes its flags, also paths that are relative, and leaves when it is told to
       schedulingSpec: { nodeSelector: { disk: 'ssd', zone: 'b' } },
     }),
   );
+  const metrics = await freePort();
   const worker = start([
     ...['--join', stack.address, '--data-dir', 'data/of/worker', '--log-file', 'worker.log'],
     ...['--slots', '3', '--label', 'disk=ssd', '--label', 'zone=b', '--gpus', 'none'],
     ...['--isolation', 'unshare', '--cache-gib', '0.5', '--log-level', 'debug'],
+    ...['--metrics', `127.0.0.1:${metrics}`],
   ]);
   const job = await stack.client.ended('picky');
   expect({ state: job.state, reason: job.reason }).toEqual({
     state: JobState.JOB_SUCCESS,
     reason: '',
   });
+  const shown = await (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text();
+  const labels = `pipeline="picky",job="${job.job?.id}"`;
+  expect(shown).toContain(`pachyderm_worker_datum_count{${labels},state="finished"} 1\n`);
+  expect(shown).toContain(`pachyderm_worker_datum_upload_bytes_count{${labels}} 3\n`);
+  expect((await fetch(`http://127.0.0.1:${metrics}/`)).status).toBe(404);
   const log = readFileSync(join(dir.path, 'worker.log'), 'utf8');
   const lines = log
     .trim()
@@ -92,6 +100,7 @@ it('ends at once and says what is wrong with a flag', async () => {
     [[...good, '--label', 'x'], /--label x/],
     [[...good, '--slots', '0'], /--slots must be at least 1/],
     [[...good, '--log-level', 'loud'], /--log-level loud: expected/],
+    [[...good, '--metrics', 'here'], /--metrics here: expected \[HOST:\]PORT/],
   ];
   await Promise.all(
     wrong.map(async ([args, text]) => {
