@@ -1,6 +1,6 @@
 /** Runs the benchmarks named on the command line, or all; prints ratios; exits 1 on a miss. */
 import { dirBytes, s3Bytes } from './bytes.js';
-import { collections } from './collect.js';
+import { collectMillion, interleavings } from './collect.js';
 import { after, datums } from './datums.js';
 import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
@@ -22,7 +22,8 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   edit,
   million,
   commits,
-  gc: collections,
+  'gc-orders': interleavings,
+  gc: collectMillion,
   datums,
   after: () => after(100_000, 2),
   'after-million': () => after(1_000_000, 5),
