@@ -10,6 +10,7 @@ import { childController } from '../core/signals.js';
 import { decodeNode } from '../storage/node-format.js';
 import type { ContentWriter } from '../storage/index.js';
 import type { FileContent, RunOp, Wait } from '../storage/types.js';
+import { isBroken } from '../storage/unreadable.js';
 import type { DatumResult, JobSpec, WorkDatum, WorkStats } from '../queue/messages.js';
 import { collectOutput, type Collected, type CollectOptions } from './collect.js';
 import {
@@ -27,6 +28,7 @@ import type { InputTrees } from './ports.js';
 import type { SlotFiles } from './slot-files.js';
 import type { RunDone, SpawnerClient } from './spawner-client.js';
 import type { RunCommand } from './spawner-protocol.js';
+import { unreadableInput } from './input-error.js';
 import type { TaskInputs } from './task-inputs.js';
 import type { TaskLog } from './task-log.js';
 import type { DatumS3 } from './s3/datum-s3.js';
@@ -387,6 +389,9 @@ class DatumRun {
           // A writer that failed once stays failed; the task starts again with a new one.
           if (what !== 'download' || clock.monotonicMs() - start > STORE_PATIENCE_MS) throw error;
           await clock.sleep(backoffMs(attempt, { baseDelayMs: 100 }), this.context);
+        } else if (isBroken(error)) {
+          const named = await unreadableInput(this.deps.trees, this.datum, error, this.context);
+          throw new TryError(messageOf(named), false);
         } else if (error instanceof AppError && code !== 'NO_SPACE' && code !== 'CANCELLED') {
           throw new TryError(messageOf(error), false);
         } else throw error;

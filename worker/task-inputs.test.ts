@@ -9,6 +9,8 @@ import { NEVER } from '../core/signals.js';
 import type { WorkDatum } from '../queue/messages.js';
 import { encodeNode, Storage, type FileContent } from '../storage/index.js';
 import { MemoryStore } from '../storage/memory-store.js';
+import { keyOf, objectOf } from '../storage/refs.js';
+import type { PieceLocation } from '../storage/types.js';
 import { until } from '../test/support/until.js';
 import { InputCache } from './input-cache.js';
 import { SlotFiles } from './slot-files.js';
@@ -50,6 +52,41 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 function inputs(queueSize?: number): TaskInputs {
   return new TaskInputs({ storage, trees: storage.trees, cache }, datums, wait, queueSize);
 }
+
+/** Small files of a datum each, all in one pack, of which the second is damaged. */
+async function damagedPack(): Promise<void> {
+  const writer = storage.newWriter(wait);
+  const small: FileContent[] = [];
+  for (let i = 0; i < 3; i += 1) small.push(await writer.writeBytes(Buffer.alloc(500, `${i}`)));
+  await writer.flush(wait);
+  const [, { pieces: [piece] } = { pieces: [] }] = small;
+  const { location } = piece as { location: PieceLocation };
+  const key = keyOf(objectOf(location));
+  const bytes = await storage.objects.get(key, wait);
+  bytes[location.offset + 5] = 0;
+  await storage.objects.put(key, bytes, wait);
+  datums = datums.slice(0, 3).map((datum, i) => ({
+    ...datum,
+    inputs: datum.inputs.map((input) => ({
+      ...input,
+      node: encodeNode({ type: 'file', ...(small[i] as FileContent), changed: 0 }).toString(
+        'base64',
+      ),
+    })),
+  }));
+}
+
+it('damage fails the datum that reads it, not those whose files lie beside it', async () => {
+  await damagedPack();
+  const task = inputs();
+  expect(await task.place(0, files)).toBe(500);
+  await files.clear();
+  await expect(task.place(1, files)).rejects.toMatchObject({ code: 'CORRUPT_DATA' });
+  await files.clear();
+  expect(await task.place(2, files)).toBe(500);
+  expect(readFileSync(join(files.pfs, 'in/f2'), 'utf8')).toBe('2'.repeat(500));
+  await task.finish();
+});
 
 const here = (): boolean[] => contents.map((content) => cache.has(content));
 

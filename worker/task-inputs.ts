@@ -9,6 +9,7 @@ import type { WorkDatum } from '../queue/messages.js';
 import { EMPTY_CONTENT, type ManyItem, type ManyResult, type Storage } from '../storage/index.js';
 import { decodeNode } from '../storage/node-format.js';
 import type { FileContent, TreeNode, Wait } from '../storage/types.js';
+import { isBroken } from '../storage/unreadable.js';
 import { diskError, type InputCache } from './input-cache.js';
 import { checkLazyCount, type LazyFile } from './lazy-feed.js';
 import type { InputTrees } from './ports.js';
@@ -68,16 +69,29 @@ export class TaskInputs {
     this.#early.delete(at);
     this.#lazy = [];
     try {
-      for (let count = 1; ; count += 1) {
-        const step = await this.#stream.next();
-        if (step.done || step.value.key.kind === 'end') break;
-        bytes += await this.#put(step.value.key, step.value.bytes, files);
-        if (count % FILES_PER_TURN === 0) await nextTurn();
-      }
-      this.#next = at + 1;
+      bytes += await this.#takeAll(files);
     } catch (error) {
       await this.close();
-      throw error;
+      if (!isBroken(error)) throw error;
+      // What is read together with files of other datums must not fail for their sake.
+      await files.clear();
+      this.#lazy = [];
+      this.#stream = this.#open(at, at + 1);
+      bytes += await this.#takeAll(files).finally(() => this.close());
+    }
+    if (this.#stream) this.#next = at + 1;
+    return bytes;
+  }
+
+  /** Puts what the stream has of a datum into the slot. */
+  async #takeAll(files: SlotFiles): Promise<number> {
+    let bytes = 0;
+    const stream = this.#stream;
+    for (let count = 1; stream; count += 1) {
+      const step = await stream.next();
+      if (step.done || step.value.key.kind === 'end') break;
+      bytes += await this.#put(step.value.key, step.value.bytes, files);
+      if (count % FILES_PER_TURN === 0) await nextTurn();
     }
     return bytes;
   }
@@ -121,13 +135,13 @@ export class TaskInputs {
     await stream?.return?.().catch(() => undefined);
   }
 
-  #open(from: number): AsyncIterator<ManyResult<Placement>> {
-    const items = this.#items(from);
+  #open(from: number, to = this.datums.length): AsyncIterator<ManyResult<Placement>> {
+    const items = this.#items(from, to);
     return this.deps.storage.readMany(items, this.wait)[Symbol.asyncIterator]();
   }
 
-  async *#items(from: number): AsyncGenerator<ManyItem<Placement>> {
-    for (let at = from; at < this.datums.length; at += 1) {
+  async *#items(from: number, to: number): AsyncGenerator<ManyItem<Placement>> {
+    for (let at = from; at < to; at += 1) {
       for await (const placement of this.#placements(at)) yield this.#item(placement);
       yield this.#item({ at, path: '', kind: 'end', content: EMPTY_CONTENT });
     }

@@ -5,6 +5,7 @@
 import { codeOf, invalidInput, messageOf, notFound, type ErrorCode } from '../../core/errors.js';
 import { canonicalPath } from '../../storage/glob.js';
 import type { FileContent } from '../../storage/types.js';
+import { unreadable } from '../../storage/unreadable.js';
 import { inspectFile } from '../versioning/files/read-files.js';
 import { contentTypeOf } from '../../http/content-type.js';
 import type { Exchange } from '../../http/http-server.js';
@@ -122,7 +123,12 @@ async function serveFile(
   } else if (plan.kind === 'range-not-satisfiable') {
     const header = { 'content-range': `bytes */${content.size}` };
     sendText(exchange, 416, 'the range is not in the file', header);
-  } else await sendFile(deps.storage, exchange, answer, plan);
+  } else {
+    const place = { repo: commit.repo, commit: commit.id, path: ref.path };
+    await sendFile(deps.storage, exchange, answer, plan).catch((error: unknown) => {
+      throw unreadable(error, place);
+    });
+  }
 }
 
 /** `filename` in plain ASCII, and the true name beside it where it differs. */

@@ -11,7 +11,7 @@ import type { Commit, StartCommitRequest } from '../../proto/generated/pfs.js';
 import { CreatePipelineRequest } from '../../proto/generated/pps.js';
 import type { ObjectStore } from '../../storage/index.js';
 import { bytesOf, collect, openStackObjects, stored } from '../support/collect.js';
-import { fileOf } from '../support/stack-client.js';
+import { countsOf, fileOf } from '../support/stack-client.js';
 import { startStack, type Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 
@@ -133,10 +133,14 @@ describe.each(['dir', 's3'] as const)('garbage collection over %s', (store) => {
   });
 });
 
+/** Who signs does not matter; that it is signed S3 does want to see. */
+const ANYBODY = 'AWS any:key';
+
 describe('the object store of a stack', () => {
   let stack: Stack;
   beforeAll(async () => {
-    stack = await startStack({ workers: 0 });
+    const config = { s3Listen: '127.0.0.1:0', httpListen: '127.0.0.1:0' };
+    stack = await startStack({ workers: 1, config });
   });
   afterAll(() => stack[Symbol.asyncDispose]());
 
@@ -162,6 +166,32 @@ describe('the object store of a stack', () => {
     expect(read.code).not.toBe(0);
     expect(read.stderr).toContain(`/big in data@${commit} can not be read: ${lost}`);
     expect((await stack.tusk(['get', 'file', 'data@master:/a'])).stdout).toBe('one');
+
+    const named = `/big in data@${commit} can not be read: ${lost}`;
+    const advice = '; `tusk fsck --data` lists everything that is hurt';
+    const { s3Port, httpPort } = stack.ready;
+    for (const url of [
+      `http://127.0.0.1:${httpPort}/v1/pfs/repos/data/commits/${commit}/files/big`,
+      `http://127.0.0.1:${s3Port}/master.data/big`,
+    ]) {
+      const answer = await fetch(url, { headers: { authorization: ANYBODY } });
+      expect({ url, status: answer.status }).toEqual({ url, status: 500 });
+      const text = await answer.text();
+      expect(text).toContain(named);
+      expect(text).toContain(advice);
+    }
+    await stack.client.createPipeline(
+      CreatePipelineRequest.fromPartial({
+        pipeline: { name: 'copy' },
+        transform: { cmd: ['sh'], stdin: ['cp /pfs/data/* /pfs/out/'] },
+        input: { pfs: { repo: 'data', branch: 'master', glob: '/*', name: 'data' } },
+      }),
+    );
+    const job = await stack.client.ended('copy');
+    expect(countsOf(job)).toMatchObject({ state: 'JOB_FAILURE', processed: 3, failed: 1 });
+    expect(job.reason).toContain(named);
+    expect(job.reason).toContain(advice);
+    await stack.tusk(['delete', 'pipeline', 'copy']);
 
     const changed = Buffer.from(bytes);
     changed[1_000_000] = (changed[1_000_000] as number) ^ 1;
@@ -202,7 +232,7 @@ describe('the object store of a stack', () => {
     expect(restore.stderr).toContain('a garbage collection is running: restore when it has ended');
     await set('gc/run', undefined);
     expect((await stack.tusk(['garbage-collect'])).stdout).toMatch(
-      /^Freed 0 objects \(0B\), kept \d+ objects? \(.*\)\.\n$/,
+      /^Freed \d+ objects? \(.*\), kept \d+ objects? \(.*\)\.\n$/,
     );
   });
 });

@@ -7,6 +7,7 @@ import { sendObject } from '../../http/s3/send-object.js';
 import { noSuchBucket, notImplemented, S3Error } from '../../http/s3/s3-error.js';
 import { document } from '../../http/s3/xml.js';
 import type { DirNode } from '../../storage/types.js';
+import { unreadable } from '../../storage/unreadable.js';
 import { modifiedOf, needInputObject } from './inputs.js';
 import { OUT } from './out-bucket.js';
 import { deleteMany, outOperation } from './out-operations.js';
@@ -43,7 +44,9 @@ export async function bucketOperation(session: S3Session, target: Target): Promi
     throw notImplemented('What these parameters ask for');
   }
   const object = await needInputObject(session, bucket, key, target);
-  await sendObject(session.reader, target, object);
+  await sendObject(session.reader, target, object).catch((error: unknown) => {
+    throw unreadable(error, object.place);
+  });
 }
 
 async function onBucket(session: S3Session, target: Target, out: boolean): Promise<void> {

@@ -7,6 +7,7 @@ import type { Target } from '../../http/s3/request.js';
 import { noSuchKey } from '../../http/s3/s3-error.js';
 import { EMPTY_CONTENT } from '../../storage/index.js';
 import type { FileContent, FileNode, TreeNode } from '../../storage/types.js';
+import type { FilePlace } from '../../storage/unreadable.js';
 import type { S3Session } from './session.js';
 
 /** Earlier times come from ids that tell no time. */
@@ -17,6 +18,7 @@ export interface InputObject {
   readonly etag: string;
   readonly modifiedMs: number;
   readonly headers: Readonly<Record<string, string>>;
+  readonly place: FilePlace;
 }
 
 /** Throws NoSuchKey. */
@@ -41,6 +43,7 @@ export async function needInputObject(
     headers: {
       'content-type': node.type === 'file' ? contentTypeOf(key) : 'application/x-directory',
     },
+    place: session.placeOf(bucket, key),
   };
 }
 

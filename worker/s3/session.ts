@@ -14,6 +14,7 @@ import { readTarget } from '../../http/s3/request.js';
 import type { WorkDatum } from '../../queue/messages.js';
 import { decodeNode, type ContentWriter, type Storage } from '../../storage/index.js';
 import type { DirNode, RunOp } from '../../storage/types.js';
+import type { FilePlace } from '../../storage/unreadable.js';
 import { bucketOperation } from './buckets.js';
 import { OUT, OutBucket } from './out-bucket.js';
 import { Uploads } from './uploads.js';
@@ -75,6 +76,12 @@ export class S3Session {
         return this.deps.storage.read(content, options);
       },
     };
+  }
+
+  /** What an object of an input is in its repo. */
+  placeOf(bucket: string, key: string): FilePlace {
+    const input = this.datum.inputs.find(({ name, s3 }) => s3 && name === bucket);
+    return { repo: input?.repo ?? bucket, commit: input?.commit ?? '', path: `/${key}` };
   }
 
   /** Buckets in order of their names. */

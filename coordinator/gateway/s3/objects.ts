@@ -1,6 +1,8 @@
 /** Operations on one object: read, describe, write, copy, delete. */
 import { xmlBody } from '../../../http/s3/request.js';
 import type { DirNode, Wait } from '../../../storage/types.js';
+import { unreadable, type FilePlace } from '../../../storage/unreadable.js';
+import type { CommitRecord } from '../../versioning/model.js';
 import type { NewOp } from '../../versioning/files/op-log.js';
 import { checkConditions, conditionsOf, matches } from '../../../http/conditions.js';
 import { requestBody } from '../../../http/message-body.js';
@@ -41,7 +43,13 @@ export async function getObject(deps: GatewayDeps, request: BucketRequest): Prom
   const object = await needObject(deps, view, key, exchange);
   const { content, etag, modifiedMs } = object;
   const file = { content, etag, modifiedMs, headers: objectHeaders(object) };
-  await sendObject(deps.storage, { exchange, query }, file);
+  await sendObject(deps.storage, { exchange, query }, file).catch((error: unknown) => {
+    throw view.commit ? unreadable(error, placeOf(view.commit, key)) : error;
+  });
+}
+
+function placeOf({ repo, id }: CommitRecord, key: string): FilePlace {
+  return { repo, commit: id, path: `/${key}` };
 }
 
 /** GetObjectAttributes: what is known without reading the object. */

@@ -2,10 +2,10 @@
  * Reading the files of a commit: one path, listings, globs, walks, bytes. Everything is a stream,
  * so memory does not depend on the number or size of files.
  */
-import { AppError, notFound, wrap } from '../../../core/errors.js';
+import { notFound, type AppError } from '../../../core/errors.js';
 import { canonicalPath, compileGlob, isGlob } from '../../../storage/glob.js';
-import { keyOf, objectOf } from '../../../storage/refs.js';
 import type { FileContent, FileNode, TreeNode, Wait } from '../../../storage/types.js';
+import { isBroken, readsBroken, unreadable } from '../../../storage/unreadable.js';
 import { isOutputCommit, type CommitRecord } from '../model.js';
 import type { CommitRef } from '../refs.js';
 import type { FilesDeps } from './put-files.js';
@@ -201,25 +201,16 @@ export async function naming(
   asked: string,
   files: () => AsyncIterable<{ readonly path: string; readonly node: TreeNode }>,
 ): Promise<unknown> {
-  if (!(error instanceof AppError) || error.code !== 'CORRUPT_DATA') return error;
-  const { key, piece } = error.fields;
-  const path = await firstWith(files(), { key, piece }).catch(() => undefined);
-  const context = `${shown(path ?? asked)} in ${repo}@${id} can not be read`;
-  return wrap(context, error, { ...error.fields, repo, commit: id, path: path ?? asked });
+  if (!isBroken(error)) return error;
+  const path = await firstBroken(files(), error).catch(() => undefined);
+  return unreadable(error, { repo, commit: id, path: shown(path ?? asked) });
 }
 
-async function firstWith(
+async function firstBroken(
   files: AsyncIterable<{ readonly path: string; readonly node: TreeNode }>,
-  { key, piece }: { readonly key: unknown; readonly piece: unknown },
+  error: AppError,
 ): Promise<string | undefined> {
-  for await (const { path, node } of files) {
-    if (node.type !== 'file') continue;
-    const hurt = node.pieces.some(({ hash, location }) => {
-      if (!location || keyOf(objectOf(location)) !== key) return false;
-      return piece === undefined || hash.toString('hex') === piece;
-    });
-    if (hurt) return path;
-  }
+  for await (const { path, node } of files) if (readsBroken(node, error)) return path;
   return undefined;
 }
 
