@@ -19,27 +19,33 @@ const DELETE_MAX = 2_000;
 
 export const consumerName = (pipeline: string): string => `p_${pipeline}`;
 
-/** Removes the job's tasks; `alone` = nothing is being published for the pipeline. */
+/**
+ * Removes the job's tasks where that is safe at once (G1); `alone` = nothing is being published for
+ * the pipeline. False when they have to go one by one.
+ */
 export async function purgeTasks(
   jsm: JetStreamManager,
   o: { readonly pipeline: string; readonly job: string; readonly alone: boolean },
-): Promise<void> {
+): Promise<boolean> {
   const own = taskSubject(o.pipeline, o.job);
   const all = taskSubject(o.pipeline, '*');
   const consumer = await jsm.consumers.info(STREAM_TASKS, consumerName(o.pipeline));
   const { state } = await jsm.streams.info(STREAM_TASKS, { subjects_filter: all });
   const subjects = Object.keys(state.subjects ?? {});
-  if (!subjects.includes(own)) return;
+  if (!subjects.includes(own)) return true;
   const idle = consumer.num_pending === 0 && consumer.num_ack_pending === 0;
-  if (o.alone && (idle || subjects.length === 1)) {
-    // Only what was there when we looked.
-    await jsm.streams.purge(STREAM_TASKS, { filter: all, seq: state.last_seq + 1 });
-    return;
-  }
-  await deleteMessages(jsm, own);
+  if (!o.alone || !(idle || subjects.length === 1)) return false;
+  // Only what was there when we looked.
+  await jsm.streams.purge(STREAM_TASKS, { filter: all, seq: state.last_seq + 1 });
+  return true;
 }
 
-async function deleteMessages(jsm: JetStreamManager, subject: string): Promise<void> {
+/** Removes the job's tasks one by one (G2), whatever is published meanwhile. */
+export async function deleteTasks(
+  jsm: JetStreamManager,
+  o: { readonly pipeline: string; readonly job: string },
+): Promise<void> {
+  const subject = taskSubject(o.pipeline, o.job);
   let from = 1;
   for (let count = 0; count < DELETE_MAX; count += 1) {
     const found = await next(jsm, subject, from);
@@ -99,7 +105,7 @@ const NO_MESSAGE = 10_037;
 
 interface Lane {
   publishing: number;
-  purge: Promise<void> | undefined;
+  purge: Promise<unknown> | undefined;
 }
 
 /** Who publishes for a pipeline and who purges it, in this process (G3). */
@@ -125,7 +131,7 @@ export class Traffic {
   }
 
   /** Runs one purge of the pipeline at a time; `alone` = nothing is published meanwhile. */
-  async purging(pipeline: string, work: (alone: boolean) => Promise<void>): Promise<void> {
+  async purging<T>(pipeline: string, work: (alone: boolean) => Promise<T>): Promise<T> {
     for (let lane = this.#lanes.get(pipeline); lane?.purge; lane = this.#lanes.get(pipeline)) {
       await lane.purge.catch(() => undefined);
     }
@@ -134,7 +140,7 @@ export class Traffic {
     // Purges take milliseconds; publishing waits for them only in the first case.
     lane.purge = running;
     try {
-      await running;
+      return await running;
     } finally {
       lane.purge = undefined;
       this.#tidy(pipeline);

@@ -22,7 +22,7 @@ import {
   type Wait,
 } from './connection.js';
 import { resultSubject, STREAM_RESULTS, STREAM_TASKS, taskSubject } from './messages.js';
-import { consumerName, dropTasks, purgeTasks, Traffic } from './purge.js';
+import { consumerName, deleteTasks, dropTasks, purgeTasks, Traffic } from './purge.js';
 
 export interface PipelineLimits {
   /** Tasks of the pipeline that workers may hold at once. */
@@ -99,11 +99,15 @@ export class Streams {
     await this.#connection.manage(async () => {
       const jsm = await this.manager();
       await this.#purge(jsm, STREAM_RESULTS, resultSubject(pipeline, job));
-      await this.traffic.purging(pipeline, (alone) =>
-        purgeTasks(jsm, { pipeline, job, alone }).catch((error: unknown) => {
-          if (!streamMissing(error) && !consumerMissing(error)) throw error;
-        }),
-      );
+      try {
+        const gone = await this.traffic.purging(pipeline, (alone) =>
+          purgeTasks(jsm, { pipeline, job, alone }),
+        );
+        // Other jobs of the pipeline need not wait for this.
+        if (!gone) await deleteTasks(jsm, { pipeline, job });
+      } catch (error) {
+        if (!streamMissing(error) && !consumerMissing(error)) throw error;
+      }
     }, wait);
   }
 

@@ -29,8 +29,7 @@ const STATS = { downloadMs: 0, processMs: 1, uploadMs: 0, downloadBytes: 0, uplo
 export type Changes = Readonly<Record<string, string | null>>;
 
 /** What a datum writes, from its content: its own path, or one path that others write too. */
-export type LifeCode =
-  'own' | 'shared' | 'sometimes shared' | 'sometimes failing' | 'failing at first';
+export type LifeCode = 'own' | 'shared' | 'sometimes shared' | 'sometimes failing';
 
 /** What an observer can see of a job. */
 export interface Seen {
@@ -51,6 +50,8 @@ export class Life {
     clock: systemClock,
   });
   readonly maps = sortedManifestMaps(this.storage);
+  /** Jobs, from 1, in which every datum fails. */
+  readonly failing = new Set<number>();
   history: ManifestHistory | undefined;
   #tree: DirNode | undefined;
   #jobs = 0;
@@ -216,7 +217,7 @@ export class LifeJob {
 
   /** Depends on the job, too: what failed in one may succeed in the next. */
   #fails(id: string): boolean {
-    if (this.life.code === 'failing at first') return this.ordinal === 1;
+    if (this.life.failing.has(this.ordinal)) return true;
     const drawn = Number.parseInt(id.slice(0, 2), 16) + this.ordinal;
     return this.life.code === 'sometimes failing' && drawn % 3 === 0;
   }

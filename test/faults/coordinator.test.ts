@@ -1,8 +1,11 @@
 /** A coordinator that is killed, frozen or stopped in the middle of a job. */
-import { it } from 'vitest';
+import { expect, it } from 'vitest';
 import { systemClock } from '../../core/clock.js';
 import { NEVER } from '../../core/signals.js';
-import { disturb } from './job.js';
+import { CreatePipelineRequest } from '../../proto/generated/pps.js';
+import { countsOf } from '../support/stack-client.js';
+import { startStack } from '../support/stack.js';
+import { disturb, expectedOutput, inputs, slowCopy } from './job.js';
 
 it('killed and started again: the job goes on', async () => {
   await disturb({}, async (stack) => {
@@ -33,4 +36,28 @@ it('frozen for longer than its lease', async () => {
     await systemClock.sleep(13_000, { signal: NEVER });
     coordinator.resume();
   });
+});
+
+it('killed while three jobs run at once: they end in order, nothing runs twice', async () => {
+  await using stack = await startStack({ workers: 2, slots: 2 });
+  const { client } = stack;
+  await client.createRepo('in');
+  const request = slowCopy('copy', 'in', 0);
+  const stdin = ['if [ -e /pfs/in/f0000 ]; then sleep 8; fi', ...(request.transform?.stdin ?? [])];
+  const transform = { ...request.transform, stdin };
+  await client.createPipeline(CreatePipelineRequest.fromPartial({ ...request, transform }));
+  for (let i = 0; i < 3; i += 1) await client.put('in', inputs(1, i));
+  await client.running('copy', 1, 2);
+  await client.running('copy', 1, 3);
+  await stack.killCoordinator();
+  await stack.restartCoordinator();
+  for (let i = 0; i < 3; i += 1) {
+    const job = await client.ended('copy', i + 1);
+    expect({ ...countsOf(job), reason: job.reason }).toEqual({
+      ...{ state: 'JOB_SUCCESS', reason: '', processed: 1, skipped: i, failed: 0 },
+      ...{ recovered: 0, total: i + 1 },
+    });
+    expect(job.restart).toBeGreaterThan(0);
+    expect(await client.files('copy', job.outputCommit?.id ?? '')).toEqual(expectedOutput(i + 1));
+  }
 });

@@ -224,6 +224,44 @@ describe('jobs of one pipeline', () => {
     expect(worker.ran.filter((path) => path === '/b')).toHaveLength(1);
   });
 
+  it('go on when the job, or the commit, of another one is deleted', async () => {
+    await stack.worker(at, { slots: 6, code: gated });
+    await pipeline(at, copy, pfs('in', '/*'), slots(6));
+    const [, second] = [
+      await commit(stack, 'in', { '/a': 'a' }),
+      await commit(stack, 'in', { '/b': 'b' }),
+      await commit(stack, 'in', { '/c': 'c' }),
+    ];
+    await stands('a', 'b', 'c');
+    const [first] = (await jobs(stack, copy)) as [JobRecord];
+    await at.pipelines.deleteJob(first.id, wait);
+    await until('the job is gone', async () => (await jobs(stack, copy)).length === 2);
+    await stack.base.versioning.deleteCommit({ repo: 'in', id: second?.id ?? '' }, wait);
+    await until('its job is gone', async () => (await jobs(stack, copy)).length === 1);
+    gate.open();
+    const third = await ended(stack, copy, 1);
+    expect(third).toMatchObject({ state: 'SUCCESS', total: 3, failed: 0 });
+    expect(await output(stack, third)).toEqual({ '/a': 'a', '/b': 'b', '/c': 'c' });
+  });
+
+  it('of an older spec are killed together, and the next spec goes on with what they did', async () => {
+    const worker = await stack.worker(at, { slots: 6, code: gated });
+    await pipeline(at, copy, pfs('in', '/*'), slots(6));
+    for (const name of ['a', 'b', 'c']) await commit(stack, 'in', { [`/${name}`]: name });
+    await stands('a', 'b', 'c');
+    gate.open('c');
+    await job(copy, 3, ({ processed }) => processed === 1);
+    await pipeline(at, copy, pfs('in', '/*'), { ...slots(6), update: true });
+    gate.open();
+    const fourth = await ended(stack, copy, 4);
+    expect((await jobs(stack, copy)).map(({ state }) => state)).toEqual([
+      ...['KILLED', 'KILLED', 'KILLED', 'SUCCESS'],
+    ]);
+    expect(fourth).toMatchObject({ total: 3, failed: 0 });
+    expect(await output(stack, fourth)).toEqual({ '/a': 'a', '/b': 'b', '/c': 'c' });
+    expect(worker.ran.filter((path) => path === '/c')).toHaveLength(1);
+  });
+
   it('that wait do not use up their time', async () => {
     await stack.worker(at, { slots: 4, code: gated });
     const jobTimeout = { seconds: 2, nanos: 0 };
