@@ -306,6 +306,7 @@ class DatumRun {
     this.context.signal.throwIfAborted();
     // The store's fault is not the datum's: the task is given back.
     s3?.failed.throwIfAborted();
+    if (s3 && this.#failure(done) !== undefined) await s3.checkStore(this.context);
     return done;
   }
 

@@ -58,7 +58,10 @@ export class DatumDoor implements AsyncDisposable {
   async #take(socket: Socket): Promise<void> {
     this.#sockets.add(socket);
     socket.on('error', () => undefined);
-    const [line] = (await once(createInterface(socket), 'line')) as [string];
+    const lines = createInterface(socket);
+    // A datum that is killed breaks off.
+    lines.on('error', () => undefined);
+    const [line] = (await once(lines, 'line')) as [string];
     const env = JSON.parse(line) as Record<string, string>;
     this.#waiting.push({ env, end: (code = 0) => socket.end(`${code}\n`) });
   }

@@ -1,6 +1,6 @@
 /** S3 of one datum, over its tries: each begins with an empty `out`. */
 import { invariant } from '../../core/errors.js';
-import type { RunOp } from '../../storage/types.js';
+import type { RunOp, Wait } from '../../storage/types.js';
 import type { S3Endpoint } from './endpoint.js';
 import type { S3Session } from './session.js';
 
@@ -25,6 +25,11 @@ export class DatumS3 {
   /** Aborts when the store failed: the process is to be ended, and the task tried elsewhere. */
   get failed(): AbortSignal {
     return this.#now.failed;
+  }
+
+  /** For user code that failed: UNAVAILABLE when the store is to blame. */
+  async checkStore(wait: Wait): Promise<void> {
+    await this.#now.checkStore(wait);
   }
 
   /** A new try. What an earlier one wrote is forgotten. */

@@ -204,7 +204,11 @@ async function completeUpload(session: S3Session, target: Target): Promise<void>
     if (upload.made === undefined) {
       const parts = chosenParts(upload.id, listed, upload.parts);
       const contents = parts.map(({ content }) => content);
-      const content = await storage.canonical(contents, exchange);
+      const content = await storage.canonical(contents, exchange).catch((error: unknown) => {
+        // An answer that was begun tells the client alone.
+        if (!exchange.signal.aborted) session.blame(error);
+        throw error;
+      });
       exchange.signal.throwIfAborted();
       outOf(session).put(key, content);
       upload.made = etagOf(content);

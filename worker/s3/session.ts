@@ -3,7 +3,8 @@
  * `s3_out` the bucket `out`. Nothing is copied to this machine.
  *
  * E1 After `end` nothing is served or taken any more; what was being taken is dropped.
- * E2 A store that fails ends the run through `failed`: the datum is not to blame.
+ * E2 A store that fails ends the run through `failed`: the datum is not to blame. Nor is it when
+ *    user code gave up on a request before the store did (`checkStore`).
  */
 import type { Clock } from '../../core/clock.js';
 import { cancelled, codeOf, unavailable, type ErrorCode } from '../../core/errors.js';
@@ -13,7 +14,7 @@ import type { Exchange } from '../../http/http-server.js';
 import { readTarget } from '../../http/s3/request.js';
 import type { WorkDatum } from '../../queue/messages.js';
 import { decodeNode, type ContentWriter, type Storage } from '../../storage/index.js';
-import type { DirNode, RunOp } from '../../storage/types.js';
+import type { DirNode, RunOp, Wait } from '../../storage/types.js';
 import type { FilePlace } from '../../storage/unreadable.js';
 import { bucketOperation } from './buckets.js';
 import { OUT, OutBucket } from './out-bucket.js';
@@ -29,6 +30,13 @@ export interface SessionDeps {
 /** Uploads at once, each of which may hold a chunk of 16 MiB. */
 const UPLOADS_MAX = 8;
 
+/** A request that takes longer than this waits for the store. */
+const SLOW_MS = 1_000;
+const CHECK_MS = 2_000;
+
+/** No object has this name: its absence is an answer. */
+const PROBE = 'probe';
+
 const WEATHER = new Set<ErrorCode>(['UNAVAILABLE', 'OVERLOADED', 'DEADLINE', 'NO_SPACE']);
 
 export class S3Session {
@@ -42,6 +50,7 @@ export class S3Session {
   readonly #failed = new AbortController();
   readonly #serving = new Set<Promise<void>>();
   #bytes = 0;
+  #abandoned = false;
 
   constructor(
     readonly deps: SessionDeps,
@@ -122,13 +131,37 @@ export class S3Session {
     await Promise.allSettled(this.#serving);
   }
 
+  /** Notes what a request failed with (E2). */
+  blame(error: unknown): void {
+    if (WEATHER.has(codeOf(error))) this.#failed.abort(error);
+  }
+
+  /**
+   * For user code that failed: throws UNAVAILABLE when it left a request that waited for the store,
+   * and the store does not answer now either (E2).
+   */
+  async checkStore({ signal }: Wait): Promise<void> {
+    if (!this.#abandoned) return;
+    const late = AbortSignal.timeout(CHECK_MS);
+    try {
+      await this.deps.storage.objects.head(PROBE, { signal: AbortSignal.any([signal, late]) });
+    } catch (error) {
+      signal.throwIfAborted();
+      const cause = late.aborted ? undefined : error;
+      throw unavailable('the object store does not answer, and user code gave up on it', { cause });
+    }
+  }
+
   async #serve(exchange: Exchange): Promise<void> {
     exchange.signal.throwIfAborted();
+    const { clock } = this.deps;
+    const start = clock.monotonicMs();
     try {
-      const target = readTarget(exchange, this.deps.clock.wallMs());
+      const target = readTarget(exchange, clock.wallMs());
       await bucketOperation(this, target);
     } catch (error) {
-      if (WEATHER.has(codeOf(error)) && !exchange.signal.aborted) this.#failed.abort(error);
+      if (!exchange.signal.aborted) this.blame(error);
+      else if (clock.monotonicMs() - start > SLOW_MS) this.#abandoned = true;
       throw error;
     }
   }
