@@ -43,7 +43,7 @@ import { checkStored } from './gc/object-check.js';
 import { openGateways } from './gateway/index.js';
 import { openMeta, type Meta } from './meta/index.js';
 import { StoredObjects } from './objects/stored-objects.js';
-import { openPipelines } from './pipelines/index.js';
+import { lostOutput, openPipelines } from './pipelines/index.js';
 import { Admin } from './admin/index.js';
 import { backupHandlers } from './rpc/backup.js';
 import { clusterHandlers } from './rpc/cluster.js';
@@ -137,7 +137,9 @@ export async function openCoordinator(deps: CoordinatorDeps, wait: Wait): Promis
           replica: replicaName(config),
           workerConfig: workerConfig(clusterId, config, secrets),
           troubleOf: async (record, info, inner) =>
-            troubles.get(record.name) ?? (await secretStore.trouble(info, inner)),
+            troubles.get(record.name) ??
+            (await secretStore.trouble(info, inner)) ??
+            (await lostOutput(meta, record, inner)),
           egress: {
             wanted: egressWanted,
             run: (out, inner) =>

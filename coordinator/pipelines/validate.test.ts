@@ -147,6 +147,14 @@ describe('inputs', () => {
       'S3 inputs in join expressions are not supported',
       { join: [pfs('a', { s3: true, glob: '/' })] },
     ],
+    [
+      'S3 inputs in group expressions are not supported',
+      { group: [pfs('a'), { cross: [pfs('b', { s3: true, glob: '/' })] }] },
+    ],
+    [
+      'S3 inputs in union expressions are not supported',
+      { union: [pfs('a'), pfs('b', { s3: true, glob: '/' })] },
+    ],
     ['multiple input types set', { ...pfs('a'), ...cron }],
     ['no input set', {}],
     ['no input set', { cross: [pfs('a'), {}] }],

@@ -1,7 +1,9 @@
 /** pps.API: pipelines and jobs. Handlers only take requests apart; the rules live in pipelines/. */
-import { invalidInput, unimplemented } from '../../core/errors.js';
+import { alreadyExists, codeOf, invalidInput, unimplemented } from '../../core/errors.js';
 import type { Empty } from '../../proto/generated/google/protobuf/empty.js';
+import type { Commit } from '../../proto/generated/pfs.js';
 import {
+  InspectJobRequest,
   JobState,
   PipelineState,
   type APIServer,
@@ -10,6 +12,7 @@ import {
   type Pipeline,
   type PipelineInfo,
 } from '../../proto/generated/pps.js';
+import type { Wait } from '../../storage/types.js';
 import type { GarbageCollector } from '../gc/collector.js';
 import type { Pipelines } from '../pipelines/index.js';
 import { needsOf, type Needs } from '../pipelines/index.js';
@@ -107,6 +110,7 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
     },
     listJobStream: (request, { signal }) => pipelines.listJobs(request, { signal }),
     flushJob: (request, { signal }) => pipelines.flushJobs(request, { signal }),
+    createJob: async ({ outputCommit }, { signal }) => refuseJob(deps, outputCommit, { signal }),
     updateJobState: async (request, { signal }) => {
       await pipelines.updateJobState(request, { signal });
       return EMPTY;
@@ -120,6 +124,29 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
       return EMPTY;
     },
   };
+}
+
+/**
+ * Workers of 1.x made the job of an output commit. Here the owner of the pipeline does, one for every
+ * commit that is ready.
+ */
+async function refuseJob(
+  { pipelines }: PpsDeps,
+  outputCommit: Commit | undefined,
+  wait: Wait,
+): Promise<never> {
+  if (!outputCommit) throw invalidInput('must specify an OutputCommit');
+  const request = InspectJobRequest.fromPartial({ outputCommit });
+  const { job } = await pipelines.inspectJob(request, wait).catch((error: unknown) => {
+    if (codeOf(error) === 'NOT_FOUND') return { job: undefined };
+    throw error;
+  });
+  const commit = `${outputCommit.repo?.name}/${outputCommit.id}`;
+  if (job) throw alreadyExists(`multiple jobs found for commit ${commit}: ${job.id} is there`);
+  throw unimplemented(
+    'clients can not make jobs: every output commit gets one by itself once its inputs are ' +
+      `finished, and ${commit} has none yet`,
+  );
 }
 
 function isAllDone(info: JobInfo): boolean {
@@ -158,9 +185,7 @@ function notYet(): Handlers<APIServer> {
   const not = (what: string, instead: string) => async (): Promise<never> => {
     throw unimplemented(`${what} is not built yet in this version of Tusk; ${instead}`);
   };
-  const inside = 'jobs are made and moved on by Tusk itself, clients have no need to';
   return {
-    createJob: not('CreateJob', inside),
     activateAuth: not('ActivateAuth', 'access control is switched off'),
   };
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Metadata, type ClientReadableStream, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  CreateJobRequest,
   CreatePipelineRequest,
   DatumState,
   FlushJobRequest,
@@ -246,6 +247,24 @@ describe('a job that ended', () => {
           StopJobRequest.fromPartial({ job: { id: GHOST } }),
         ),
       `/pachyderm_pps/jobs/ ${GHOST} not found`,
+    ],
+    [
+      'a second job for a commit',
+      () =>
+        client.call(
+          client.pps.createJob.bind(client.pps),
+          CreateJobRequest.fromPartial({ outputCommit: mix.outputCommit }),
+        ),
+      'multiple jobs found for commit mix/',
+    ],
+    [
+      'a job for what needs none',
+      () =>
+        client.call(
+          client.pps.createJob.bind(client.pps),
+          CreateJobRequest.fromPartial({ outputCommit: { repo: { name: 'in' }, id: 'master' } }),
+        ),
+      'clients can not make jobs: every output commit gets one by itself',
     ],
     [
       'a restart in an unknown job',
