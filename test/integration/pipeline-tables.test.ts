@@ -270,6 +270,27 @@ describe('a pipeline with', () => {
     await tusk(`delete pipeline ${name}`);
   });
 
+  it.concurrent('an output branch that was deleted says so until its update', async () => {
+    await client.createRepo('lost_in');
+    const request = {
+      pipeline: { name: 'lost' },
+      transform: { cmd: ['sh'], stdin: ['cp /pfs/lost_in/* /pfs/out'] },
+      input: { pfs: { repo: 'lost_in', glob: '/*' } },
+    };
+    await create(request);
+    await client.put('lost_in', { '/a': 'one' });
+    await client.ended('lost');
+    await tusk('delete branch lost@master');
+    await client.put('lost_in', { '/b': 'two' });
+    await inState('lost', 'CRASHING');
+    expect((await inspect('lost')).reason).toMatch(/^output branch lost@master was deleted: /);
+    await create({ ...request, update: true });
+    expect(countsOf(await client.ended('lost', 2))).toBe('1 + 1 + 0 + 0 = 2 SUCCESS');
+    await inState('lost', 'RUNNING');
+    expect((await inspect('lost')).reason).toBe('');
+    await tusk('delete pipeline lost');
+  });
+
   it('standby takes no slot from others while it rests', async () => {
     const request = (name: string, more: object) => ({
       pipeline: { name },
@@ -305,29 +326,6 @@ describe('a pipeline with', () => {
     await client.ended('awake');
     expect(await stateOf('awake')).toBe('RUNNING');
     await tusk('delete pipeline awake');
-  });
-});
-
-describe('a pipeline whose output branch was deleted', () => {
-  it('says so until an update makes it again', async () => {
-    await client.createRepo('lost_in');
-    const request = {
-      pipeline: { name: 'lost' },
-      transform: { cmd: ['sh'], stdin: ['cp /pfs/lost_in/* /pfs/out'] },
-      input: { pfs: { repo: 'lost_in', glob: '/*' } },
-    };
-    await create(request);
-    await client.put('lost_in', { '/a': 'one' });
-    await client.ended('lost');
-    await tusk('delete branch lost@master');
-    await client.put('lost_in', { '/b': 'two' });
-    await inState('lost', 'CRASHING');
-    expect((await inspect('lost')).reason).toMatch(/^output branch lost@master was deleted: /);
-    await create({ ...request, update: true });
-    expect(countsOf(await client.ended('lost', 2))).toBe('1 + 1 + 0 + 0 = 2 SUCCESS');
-    await inState('lost', 'RUNNING');
-    expect((await inspect('lost')).reason).toBe('');
-    await tusk('delete pipeline lost');
   });
 });
 
