@@ -15,7 +15,7 @@ import {
   type ManifestHistory,
   type SegmentRef,
 } from './model.js';
-import { entriesOf, type MadePlan, type PlanInput } from './plan.js';
+import { placesOf, type MadePlan, type PlanInput } from './plan.js';
 import { plansOf } from './plan-pool.js';
 import { hostCount, slotsWanted } from './shares.js';
 import { commitSource } from './source.js';
@@ -106,8 +106,7 @@ export class JobPlanning {
   async indexes(info: PipelineInfo, wait: Wait): Promise<ReadonlyMap<string, number>> {
     const { inputs } = this.input.job;
     const list = this.#list ?? (await enumerate(info.input, commitSource(this.deps, inputs), wait));
-    const entries = await entriesOf(list, wait);
-    return new Map(entries.map((entry) => [entry.key.toString('latin1'), entry.index]));
+    return placesOf(list, wait);
   }
 
   /** The run ends: nobody waits for what is still being planned. */

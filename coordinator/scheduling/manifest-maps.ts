@@ -1,10 +1,11 @@
 /** The sorted maps of manifests, named by the text of their root. */
 import type { Wait } from '../../storage/types.js';
 import type { KeyValue } from './carry.js';
+import type { EntryList } from './entry-columns.js';
 
 export interface MapChanges {
   /** In key order. */
-  readonly puts: readonly KeyValue[];
+  readonly puts: EntryList;
   /** In key order; a key is never both put and deleted. */
   readonly deletes: readonly Buffer[];
 }

@@ -8,6 +8,7 @@ import type { JobRecord } from '../pipelines/model.js';
 import type { TaskBoard } from './board.js';
 import type { KeyValue } from './carry.js';
 import { datumKey } from './datum.js';
+import { EntryColumns } from './entry-columns.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { JobPlan, ManifestHeader } from './model.js';
 import { encodeRecord } from './record.js';
@@ -40,7 +41,7 @@ export async function buildManifest(
   wait: Wait,
 ): Promise<ManifestHeader> {
   const { board, plan, job, base } = input;
-  const puts: KeyValue[] = [];
+  const puts = new EntryColumns();
   const segments = new SegmentReader(deps, plan);
   for (let start = 0; start < plan.tasks.length; start += DETAILS_IN_FLIGHT) {
     const tasks = plan.tasks.slice(start, start + DETAILS_IN_FLIGHT).map((_, i) => start + i);
@@ -53,11 +54,14 @@ export async function buildManifest(
     for (const one of done) {
       if (!one) continue;
       const datums = await segments.task(one.task, wait);
-      for (const datum of one.datums) puts.push(entryOf(job.id, datums, datum, one));
+      for (const datum of one.datums) {
+        const { key, value } = entryOf(job.id, datums, datum, one);
+        puts.add(key, value);
+      }
     }
     await setImmediate();
   }
-  puts.sort((a, b) => Buffer.compare(a.key, b.key));
+  await puts.sort(wait);
   const { processed, stats } = board.counts;
   const meanDatumMs =
     processed > 0

@@ -6,6 +6,7 @@
  * concatenated in datum order, and a part can not be taken out of a concatenation); storage notices
  * such paths, and then everything is merged anew.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { ManifestHeader } from './model.js';
@@ -54,6 +55,7 @@ export interface Merged {
 
 /** Changing more than this costs more than merging anew. */
 const CHANGED_OPS_MAX = 200_000;
+const TURN = 4_096;
 
 export async function mergeOutputs(
   deps: MergeDeps,
@@ -75,28 +77,42 @@ async function updateBase(
   wait: Wait,
 ): Promise<DirNode | undefined> {
   const removed = new Parts();
-  const added = new Parts(input);
+  const added = new Parts();
+  const datums: { readonly key: string; readonly record: DatumRecord }[] = [];
   for await (const { key, a, b } of deps.maps.diff(base.header.map, input.map, wait)) {
     const old = a && decodeRecord(a);
     const now = b && decodeRecord(b);
     if (old && now && old.run === now.run && old.seq === now.seq) continue;
-    if (old) removed.add(key, old);
-    if (now) added.add(key, now);
+    if (old) removed.add(old);
+    if (now && added.add(now)) datums.push({ key: key.toString('latin1'), record: now });
     if (removed.ops + added.ops > CHANGED_OPS_MAX) return undefined;
   }
   // A directory that becomes empty goes, unless somebody made it on purpose: nobody knows here.
   if (removed.ops > 0 && base.header.hasMkdir) return undefined;
   if (removed.ops + added.ops === 0) return base.output;
-  const change = { removed: removed.list(), added: await added.placed(wait) };
-  return deps.update(base.output, change, wait);
+  // Another job ran some of them: sequence numbers say nothing about their places then.
+  if (datums.some(({ record }) => record.job !== input.job)) {
+    const indexes = await input.indexes(wait);
+    for (const { key, record } of datums) added.place(record, indexes.get(key));
+  }
+  return deps.update(base.output, { removed: removed.list(), added: added.list() }, wait);
 }
 
 async function mergeAll(deps: MergeDeps, input: MergeInput, wait: Wait): Promise<DirNode> {
-  const parts = new Parts(input, input.renumbered);
-  for await (const { key, value } of deps.maps.scan(input.map, wait)) {
-    parts.add(key, decodeRecord(value));
+  const parts = new Parts();
+  // Sequence numbers are places only within what one job ran in one go.
+  let moved = input.renumbered === true;
+  await eachRecord(deps, input, wait, (record) => {
+    if (parts.add(record) && record.job !== input.job) moved = true;
+  });
+  // Read once more rather than kept: a million keys are a lot of memory for what is seldom needed.
+  if (moved) {
+    const indexes = await input.indexes(wait);
+    await eachRecord(deps, input, wait, (record, key) => {
+      parts.place(record, indexes.get(key.toString('latin1')));
+    });
   }
-  const placed = await parts.placed(wait);
+  const placed = parts.list();
   if (!input.overwrite) return deps.merge(placed, wait);
   // Tasks are runs of neighbours, so ordered parts make ordered datums.
   const ordered = placed
@@ -104,6 +120,20 @@ async function mergeAll(deps: MergeDeps, input: MergeInput, wait: Wait): Promise
     .sort((a, b) => a.first - b.first)
     .map(({ part }) => part);
   return deps.merge(ordered, { ...wait, overwrite: true });
+}
+
+/** Goes through the manifest; other work runs meanwhile. */
+async function eachRecord(
+  deps: MergeDeps,
+  { map }: MergeInput,
+  wait: Wait,
+  look: (record: DatumRecord, key: Buffer) => void,
+): Promise<void> {
+  let seen = 0;
+  for await (const { key, value } of deps.maps.scan(map, wait)) {
+    look(decodeRecord(value), key);
+    if ((seen += 1) % TURN === 0) await setImmediate();
+  }
 }
 
 function firstOf({ select }: RunPart): number {
@@ -121,46 +151,35 @@ interface Part {
 class Parts {
   ops = 0;
   readonly #parts = new Map<string, Part>();
-  readonly #datums: { readonly key: string; readonly part: Part; readonly seq: number }[] = [];
-  /**
-   * Another job ran some of them, or this one in two parts: sequence numbers say nothing about their
-   * places then.
-   */
-  #foreign: boolean;
 
-  constructor(
-    readonly input?: Pick<MergeInput, 'job' | 'indexes'>,
-    renumbered = false,
-  ) {
-    this.#foreign = renumbered;
-  }
-
-  add(key: Buffer, record: DatumRecord): void {
+  /** False when the datum has no outputs. */
+  add(record: DatumRecord): boolean {
     const { run, seq } = record;
-    if (record.state !== 'success' || record.outputs === 0 || run === undefined) return;
-    // Equal outputs of two tasks are one object but count twice, so the task is part of the name.
-    const name = `${record.job}/${record.task}/${run}`;
+    if (!hasOutputs(record) || run === undefined) return false;
+    const name = nameOf(record);
     const part = this.#parts.get(name) ?? { run, select: new Map<number, number>() };
     this.#parts.set(name, part);
     part.select.set(seq, seq);
     this.ops += record.outputs;
-    if (!this.input) return;
-    this.#datums.push({ key: key.toString('latin1'), part, seq });
-    if (record.job !== this.input.job) this.#foreign = true;
+    return true;
+  }
+
+  /** Gives a datum that was added its place in this job. */
+  place(record: DatumRecord, place: number | undefined): void {
+    if (place === undefined || !hasOutputs(record)) return;
+    this.#parts.get(nameOf(record))?.select.set(record.seq, place);
   }
 
   list(): RunPart[] {
     return [...this.#parts.values()];
   }
+}
 
-  /** As `list`, with the places that datums have in this job. */
-  async placed(wait: Wait): Promise<RunPart[]> {
-    if (this.#foreign && this.input) {
-      const indexes = await this.input.indexes(wait);
-      for (const { key, part, seq } of this.#datums) {
-        part.select.set(seq, indexes.get(key) ?? seq);
-      }
-    }
-    return this.list();
-  }
+function hasOutputs({ state, outputs, run }: DatumRecord): boolean {
+  return state === 'success' && outputs > 0 && run !== undefined;
+}
+
+/** Equal outputs of two tasks are one object but count twice, so the task is part of the name. */
+function nameOf({ job, task, run }: DatumRecord): string {
+  return `${job}/${task}/${run}`;
 }

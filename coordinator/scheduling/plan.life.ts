@@ -16,7 +16,7 @@ import { buildManifest, SegmentReader } from './manifest.js';
 import { mergeDeps } from './merge-deps.js';
 import { mergeOutputs } from './merge.js';
 import type { JobPlan, ManifestHeader, ManifestHistory, SegmentRef } from './model.js';
-import { entriesOf, type PlanInput } from './plan.js';
+import { placesOf, type PlanInput } from './plan.js';
 import { plansOfJob } from './plan-beside.js';
 import { sortedManifestMaps } from './sorted-maps.js';
 import { CommitSource } from './source.js';
@@ -178,8 +178,7 @@ export class LifeJob {
         renumbered: this.now.renumbered === true,
         indexes: async () => {
           const list = await enumerate(this.#info().input, this.#source(), wait);
-          const entries = await entriesOf(list, wait);
-          return new Map(entries.map(({ key, index }) => [key.toString('latin1'), index]));
+          return placesOf(list, wait);
         },
       },
       wait,

@@ -236,7 +236,7 @@ function lazyEntry(list: DatumList, index: number): Entry {
 const NO_KEY = Buffer.alloc(0);
 
 /** Every datum's key and id, sorted by key. */
-export async function entriesOf(list: DatumList, wait: Wait): Promise<Entry[]> {
+async function entriesOf(list: DatumList, wait: Wait): Promise<Entry[]> {
   const keys = new KeyMaker();
   const entries: Entry[] = [];
   for (let index = 0; index < list.length; index += 1) {
@@ -248,6 +248,20 @@ export async function entriesOf(list: DatumList, wait: Wait): Promise<Entry[]> {
     }
   }
   return entries.sort((a, b) => Buffer.compare(a.key, b.key));
+}
+
+/** Place of each datum in the enumeration, by its key (latin1). */
+export async function placesOf(list: DatumList, wait: Wait): Promise<ReadonlyMap<string, number>> {
+  const keys = new KeyMaker();
+  const places = new Map<string, number>();
+  for (let index = 0; index < list.length; index += 1) {
+    places.set(keys.keyOf(list.at(index)).key.toString('latin1'), index);
+    if ((index & 1023) === 1023) {
+      wait.signal.throwIfAborted();
+      await setImmediate();
+    }
+  }
+  return places;
 }
 
 async function carryOver(
