@@ -1,47 +1,21 @@
 /** Images through a real podman: pulled or imported, unpacked once, run in the slot's sandbox. */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NEVER } from '../../core/signals.js';
 import { findEngine } from '../../worker/engine.js';
+import { importImage, podman } from '../support/image.js';
 import { openTaskBench, type TaskBench } from '../support/task-bench.js';
 import { tempDir, type TempDir } from '../support/temp-dir.js';
 
 const IMAGE = `localhost/tusk-test-${process.pid}:1`;
-const APPLETS = 'sh cat ls sleep rm echo id env pwd su touch ps'.split(' ');
 let bench: TaskBench;
 let table: TempDir;
 
-const podman = (...args: string[]): string =>
-  execFileSync('podman', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-
-/** A small image made of a static busybox. */
-async function importImage(): Promise<void> {
-  await using dir = await tempDir('image');
-  for (const name of ['bin', 'usr/bin', 'etc', 'srv']) {
-    mkdirSync(join(dir.path, 'root', name), { recursive: true });
-  }
-  const root = join(dir.path, 'root');
-  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
-  for (const name of APPLETS) symlinkSync('busybox', join(root, 'bin', name));
-  symlinkSync('/bin/busybox', join(root, 'usr/bin/env'));
-  writeFileSync(
-    join(root, 'etc/passwd'),
-    'root:x:0:0::/root:/bin/sh\napp:x:1234:1234::/home/app:/bin/sh\n',
-  );
-  writeFileSync(join(root, 'etc/group'), 'root:x:0:\napp:x:1234:\n');
-  writeFileSync(join(root, 'srv/of-the-image'), 'inside\n');
-  execFileSync('tar', ['-C', root, '-cf', join(dir.path, 'image.tar'), '.']);
-  const changes = ['ENV GREETING=hello', 'ENV PATH=/bin:/usr/bin', 'USER app', 'WORKDIR /srv'];
-  const entry = 'ENTRYPOINT ["/bin/cat","of-the-image"]';
-  const flags = [...changes, entry].flatMap((change) => ['--change', change]);
-  podman('import', ...flags, join(dir.path, 'image.tar'), IMAGE);
-}
-
 beforeAll(async () => {
   table = await tempDir('table');
-  await importImage();
+  await importImage(IMAGE);
   const engine = await findEngine('podman', { signal: NEVER });
   const file = join(table.path, 'images.json');
   mkdirSync(join(table.path, 'code'));
@@ -115,14 +89,14 @@ describe('an image', () => {
       transform: { image: IMAGE, user: 'root', cmd: ['sh', '-c', 'echo x > /srv/new; ls /srv'] },
       datums: await datums(),
     });
-    expect(await bench.userLines(write)).toEqual(['new', 'of-the-image']);
+    expect(await bench.userLines(write)).toEqual(['build.sh', 'new', 'of-the-image']);
     const host = await bench.run({ transform: { cmd: ['true'] }, datums: await datums() });
     expect(host.result.processed).toBe(1);
     const again = await bench.run({
       transform: { image: IMAGE, cmd: ['ls', '/srv'] },
       datums: await datums(),
     });
-    expect(await bench.userLines(again)).toEqual(['of-the-image']);
+    expect(await bench.userLines(again)).toEqual(['build.sh', 'of-the-image']);
   });
 
   it('may stand for the host with directories and variables of the image table', async () => {
