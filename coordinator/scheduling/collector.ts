@@ -24,27 +24,24 @@ import {
 } from '../pipelines/model.js';
 import { TaskBoard } from './board.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
-import type { InFlight } from './in-flight.js';
+import type { Shared } from './kinds.js';
 import type { MasterLog } from './master-log.js';
 import type { JobPlan, ResultsIndex } from './model.js';
 import { loadResults } from './results.js';
 import { SegmentReader } from './manifest.js';
 import { whyIdle } from './placement.js';
 import { Unrunnable } from './job-watch.js';
-import type { Overlap } from './overlap.js';
 import { grown } from './plan-beside.js';
 import { Suspects } from './suspects.js';
 import { Wakeup } from './wakeup.js';
 import { Watchers, type Lost } from './watchers.js';
 
-export interface CollectInput {
+export interface CollectInput extends Shared {
   readonly job: JobRecord;
   readonly plan: JobPlan;
   readonly fence: Fence;
   readonly record: PipelineRecord;
   readonly master: MasterLog;
-  readonly overlap: Overlap;
-  readonly inFlight: InFlight;
 }
 
 /** How a partial plan becomes whole. */
@@ -232,6 +229,7 @@ export class Collector {
       this.board,
       this.#stream,
       this.input.overlap,
+      this.input.statuses,
       () => this.#suspects.withheld,
     );
     const stop = this.deps.views.subscribe(() => watchers.note());

@@ -165,6 +165,7 @@ export class JobRun {
       master: this.master,
       overlap: this.input.overlap,
       inFlight: this.input.inFlight,
+      statuses: this.input.statuses,
     });
     this.#collector = collector;
     this.#phase = 'collecting';

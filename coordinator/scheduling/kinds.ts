@@ -14,6 +14,7 @@ import { JobRun } from './job-run.js';
 import { ServiceRun } from './live/service-run.js';
 import { SpoutDuty } from './live/spout-duty.js';
 import type { Overlap } from './overlap.js';
+import type { WorkerStatuses } from './worker-statuses.js';
 
 export type RunKind = 'batch' | 'service' | 'spout';
 
@@ -44,14 +45,19 @@ export interface EarlierRun {
   readonly ended: Promise<void>;
 }
 
-export interface RunInput {
+/** What the running jobs of one pipeline share. */
+export interface Shared {
+  readonly overlap: Overlap;
+  readonly inFlight: InFlight;
+  readonly statuses: WorkerStatuses;
+}
+
+export interface RunInput extends Shared {
   readonly fence: Fence;
   readonly record: PipelineRecord;
   readonly job: JobRecord;
   /** In the order of their commits. This job may end only after them. */
   readonly earlier: readonly EarlierRun[];
-  readonly overlap: Overlap;
-  readonly inFlight: InFlight;
 }
 
 export function makeRun(deps: OwnerDeps, kind: RunKind, input: RunInput): Run {

@@ -14,7 +14,6 @@ import {
   type JobRecord,
   type PipelineRecord,
   type PipelineStateName,
-  type RunningJobRecord,
 } from '../pipelines/model.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
 import { endLive } from './live/placement.js';
@@ -197,16 +196,19 @@ export class PipelineLoop {
 
   /** Takes up the jobs of this pipeline that have not ended and that nobody runs, oldest first. */
   async #adopt(record: PipelineRecord, wait: Wait): Promise<void> {
-    const mine: RunningJobRecord[] = [...this.deps.views.running.entries()]
+    const mine = [...this.deps.views.running.entries()]
       .map(([, run]) => run)
-      .filter((run) => run.pipeline === this.pipeline && !this.#runs.has(run.job))
-      .sort((a, b) => (a.job < b.job ? -1 : 1));
+      .filter((run) => run.pipeline === this.pipeline && !this.#runs.has(run.job));
+    const found: { readonly job: JobRecord; readonly created: number }[] = [];
     for (const run of mine) {
       const kv = await this.deps.meta.get(jobKey(run.pipeline, run.job), wait);
       if (!kv) continue;
       const job = JSON.parse(kv.value.toString()) as JobRecord;
-      if (job.finishedMs === undefined) await this.#runs.start(record, job, wait);
+      if (job.finishedMs === undefined) found.push({ job, created: kv.createRevision });
     }
+    // Ids are made from the clocks of their coordinators; jobs that ran at once end in this order.
+    found.sort((a, b) => a.created - b.created || (a.job.id < b.job.id ? -1 : 1));
+    for (const { job } of found) await this.#runs.start(record, job, wait);
   }
 
   async #keepDuty(record: PipelineRecord, info: PipelineInfo, wait: Wait): Promise<'rest'> {

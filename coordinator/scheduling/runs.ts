@@ -7,6 +7,7 @@ import { kindOf, makeRun, type EarlierRun, type Run, type RunInput } from './kin
 import { InFlight } from './in-flight.js';
 import { Overlap } from './overlap.js';
 import { supervised } from './supervised.js';
+import { WorkerStatuses } from './worker-statuses.js';
 
 interface Entry extends EarlierRun {
   run: Run;
@@ -17,6 +18,7 @@ export class Runs {
   readonly #entries = new Map<string, Entry>();
   readonly overlap: Overlap;
   readonly inFlight: InFlight;
+  readonly statuses: WorkerStatuses;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -26,6 +28,7 @@ export class Runs {
   ) {
     this.overlap = new Overlap(onChange);
     this.inFlight = new InFlight(deps);
+    this.statuses = new WorkerStatuses(deps);
   }
 
   get size(): number {
@@ -51,8 +54,8 @@ export class Runs {
     const earlier = [...this.#entries.values()];
     const stop = childController(wait.signal);
     const make = (now: JobRecord): Run => {
-      const { fence, overlap, inFlight } = this;
-      const input: RunInput = { fence, record, job: now, earlier, overlap, inFlight };
+      const { fence, overlap, inFlight, statuses } = this;
+      const input: RunInput = { fence, record, job: now, earlier, overlap, inFlight, statuses };
       return makeRun(this.deps, kind, input);
     };
     const run = make(job);

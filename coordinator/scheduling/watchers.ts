@@ -4,11 +4,13 @@
  * publish again; the collector decides with which attempt number.
  */
 import { isRetryable } from '../../core/errors.js';
+import { abortable } from '../../core/signals.js';
 import type { Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
 import type { TaskBoard } from './board.js';
 import type { OwnerDeps } from './deps.js';
 import type { Overlap } from './overlap.js';
+import type { WorkerStatuses } from './worker-statuses.js';
 
 export interface Lost {
   readonly tasks: readonly number[];
@@ -20,7 +22,8 @@ export interface Lost {
 }
 
 const ASK_MS = 2_000;
-const ASK_TIMEOUT_MS = 1_500;
+/** An age that no answer has. */
+const ANEW = -1;
 const BACKLOG_MS = 3_000;
 const STRAGGLER_MS = 30_000;
 
@@ -40,6 +43,7 @@ export class Watchers {
     readonly board: TaskBoard,
     public stream: string,
     readonly overlap: Overlap,
+    readonly statuses: WorkerStatuses,
     /** Tasks that are kept back on purpose. */
     readonly withheld: () => ReadonlySet<number>,
   ) {
@@ -55,8 +59,9 @@ export class Watchers {
   async look(wait: Wait): Promise<Lost | undefined> {
     const now = this.deps.clock.monotonicMs();
     const gone = this.#goneWorkers();
+    if (this.board.done === this.board.size) return undefined;
     if (gone.length > 0) return this.#quietly(wait, () => this.#heldBy(gone, now, wait));
-    if (now - this.#askedAtMs >= ASK_MS) await this.#ask(now, wait);
+    if (now - this.#askedAtMs >= ASK_MS) await this.#ask(now, ASK_MS / 2, wait);
     const slow = this.#stragglers(now);
     if (slow) return slow;
     if (now - this.#backlogAtMs < BACKLOG_MS) return undefined;
@@ -90,7 +95,8 @@ export class Watchers {
    */
   async #heldBy(gone: readonly string[], now: number, wait: Wait): Promise<Lost | undefined> {
     const { pending } = await this.deps.queue.backlog(this.job.pipeline, wait);
-    await this.#ask(now, wait);
+    // Not older than the number of pending tasks.
+    await this.#ask(now, ANEW, wait);
     const handedOut = this.overlap.handedOut(this.job.id, pending);
     const held = this.#inHand();
     const withheld = this.withheld();
@@ -105,25 +111,19 @@ export class Watchers {
     return new Set([...this.#held.values()].flatMap((tasks) => [...tasks.keys()]));
   }
 
-  async #ask(now: number, wait: Wait): Promise<void> {
+  async #ask(now: number, ageMs: number, wait: Wait): Promise<void> {
     this.#askedAtMs = now;
-    const { views, queue } = this.deps;
-    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
-    await Promise.all(
-      [...views.workers.entries()].map(async ([, { worker }]) => {
-        const status = await queue.askStatus(worker, { signal }).catch(() => undefined);
-        if (!status) return;
-        const before = this.#held.get(worker);
-        const held = new Map<number, number>();
-        for (const running of status.running) {
-          if (running.job !== this.job.id) continue;
-          held.set(running.task, before?.get(running.task) ?? now);
-        }
-        if (held.size > 0) this.#held.set(worker, held);
-        else this.#held.delete(worker);
-      }),
-    );
-    wait.signal.throwIfAborted();
+    const statuses = await abortable(this.statuses.get(ageMs), wait.signal);
+    for (const [worker, status] of statuses) {
+      const before = this.#held.get(worker);
+      const held = new Map<number, number>();
+      for (const running of status.running) {
+        if (running.job !== this.job.id) continue;
+        held.set(running.task, before?.get(running.task) ?? now);
+      }
+      if (held.size > 0) this.#held.set(worker, held);
+      else this.#held.delete(worker);
+    }
   }
 
   #stragglers(now: number): Lost | undefined {
