@@ -20,6 +20,12 @@ import { nextCommit, type Candidate, type Next } from './ready.js';
 const SEEN_MS = 2_000;
 
 export class JobMaker {
+  /**
+   * Parents of open commits by id, each read once: there may be thousands that wait. That of a commit
+   * changes only when its parent is deleted; then the earliest commit is still the first one.
+   */
+  #parents = new Map<string, string | undefined>();
+
   constructor(
     readonly deps: OwnerDeps,
     readonly fence: Fence,
@@ -45,13 +51,19 @@ export class JobMaker {
   async #candidates(hasJob: (commit: string) => boolean, wait: Wait): Promise<Candidate[]> {
     const prefix = `open/${this.#pipeline}/`;
     const candidates: Candidate[] = [];
+    const parents = new Map<string, string | undefined>();
     for (const [key, open] of this.deps.views.open.entries()) {
       if (!key.startsWith(prefix) || open.provenance.length === 0 || hasJob(open.id)) continue;
-      const commit = await this.#commit(open, wait);
-      if (commit && commit.finished === undefined) {
-        candidates.push({ open, parent: commit.parent });
+      if (!this.#parents.has(open.id)) {
+        const commit = await this.#commit(open, wait);
+        if (!commit || commit.finished !== undefined) continue;
+        this.#parents.set(open.id, commit.parent);
       }
+      const parent = this.#parents.get(open.id);
+      parents.set(open.id, parent);
+      candidates.push({ open, parent });
     }
+    this.#parents = parents;
     return candidates;
   }
 

@@ -47,8 +47,9 @@ export class JobPlanning {
     const first = await abortable(plans.next(), wait.signal);
     if (first.done && beside) return undefined;
     if (first.done) throw new JobFailed('the job has no plan', undefined);
-    if (!beside) this.#plans = plans;
     const made = first.value;
+    if (made.plan.partial !== undefined && !beside) this.#plans = plans;
+    else await plans.return(undefined);
     this.#list = made.list;
     const { total, skipped, tasks, partial, withheld } = made.plan;
     const durationMs = Math.round(clock.monotonicMs() - startMs);
@@ -112,6 +113,8 @@ export class JobPlanning {
   /** The run ends: nobody waits for what is still being planned. */
   end(): void {
     this.#stop.abort(cancelledBy('the end of the job'));
+    // Where it stands still nobody asks it for more: it has to tidy up after itself now.
+    void this.#plans?.return(undefined).catch(() => undefined);
   }
 
   /** Plans that go on until the run ends, whoever waits for them. */
