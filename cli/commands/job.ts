@@ -37,7 +37,7 @@ export async function listJob(call: Call): Promise<void> {
     history: hyphenated ? -1 : parseHistory(flags.text('history')),
     // Tables need none of the fields that cost a look at the spec.
     full: raw,
-    jqFilter: stateFilter(call, 'JOB'),
+    jqFilter: stateFilter(call, 'job'),
   });
   const jobs = client.stream(pps.listJobStream, request);
   if (raw) await printJobs(call, jobs, 'json');

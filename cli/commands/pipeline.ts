@@ -3,6 +3,7 @@ import { invalidInput, wrap } from '../../core/errors.js';
 import {
   DeletePipelineRequest,
   InspectPipelineRequest,
+  JobState,
   ListPipelineRequest,
   PipelineState,
   RunCronRequest,
@@ -30,15 +31,19 @@ export async function inspectPipeline(call: Call): Promise<void> {
   else await new RawWriter(session, 'pps.PipelineInfo', format).write(info);
 }
 
-/** `--state` as the filter the server understands. */
-export function stateFilter(call: Call, prefix: 'PIPELINE' | 'JOB'): string {
-  const states = call.flags.list('state');
-  return states
-    .map((state) => {
-      const name = state.toUpperCase();
-      return `.state == "${name.startsWith(`${prefix}_`) ? name : `${prefix}_${name}`}"`;
-    })
-    .join(' or ');
+/** `--state` as the filter the server understands. INVALID_INPUT for what is no state. */
+export function stateFilter(call: Call, kind: 'pipeline' | 'job'): string {
+  const prefix = `${kind.toUpperCase()}_`;
+  const known = Object.values(kind === 'job' ? JobState : PipelineState).filter(
+    (name) => typeof name === 'string',
+  );
+  const names = call.flags.list('state').map((state) => {
+    const short = state.toUpperCase().replace(prefix, '');
+    if (known.includes(`${prefix}${short}`)) return `${prefix}${short}`;
+    const states = known.map((name) => name.replace(prefix, '').toLowerCase());
+    throw invalidInput(`--state ${state}: no ${kind} state; expected ${states.join(', ')}`);
+  });
+  return names.map((name) => `.state == "${name}"`).join(' or ');
 }
 
 const TROUBLED: ReadonlySet<PipelineState> = new Set([
@@ -55,7 +60,7 @@ export async function listPipeline(call: Call): Promise<void> {
     ...(args[0] === undefined ? {} : { pipeline: { name: args[0] } }),
     history: parseHistory(flags.text('history')),
     allowIncomplete: true,
-    jqFilter: stateFilter(call, 'PIPELINE'),
+    jqFilter: stateFilter(call, 'pipeline'),
   });
   const { pipelineInfo } = await client.unary(pps.listPipeline, request);
   if (flags.bool('spec')) {

@@ -368,6 +368,12 @@ describe('the other commands', () => {
     await ok('stop pipeline a');
     expect(await ok('list pipeline --state paused')).toMatch(/^NAME .*\na +1 /);
     expect(await ok('list pipeline --state paused')).not.toMatch(/^b /m);
+    expect(await ok('list pipeline --state PIPELINE_PAUSED --state failure')).toMatch(/^a +1 /m);
+    expect(await refused('list pipeline --state asleep')).toBe(
+      '--state asleep: no pipeline state; expected starting, running, restarting, failure, ' +
+        'paused, standby, crashing',
+    );
+    expect(await refused('list job --state merged')).toContain('--state merged: no job state');
     expect((await inspect('a')).stopped).toBe(true);
     await ok('start-pipeline a');
     await ok('start pipeline a');

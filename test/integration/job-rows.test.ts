@@ -14,12 +14,14 @@ import {
   JobState,
   ListDatumRequest,
   ListJobRequest,
+  ListPipelineRequest,
   RestartDatumRequest,
   StopJobRequest,
   type DatumInfo,
   type JobInfo,
   type ListDatumResponse,
   type LogMessage,
+  type PipelineInfos,
 } from '../../proto/generated/pps.js';
 import { startStack, type Stack } from '../support/stack.js';
 import type { StackClient } from '../support/stack-client.js';
@@ -153,6 +155,34 @@ describe('a job that ended', () => {
     // Of what did not succeed nothing is counted, of what was skipped neither.
     expect(again.stats?.downloadBytes).toBe('the fifth'.length);
     expect(mix.stats?.downloadBytes).toBe('one'.length);
+  });
+
+  it('has everything that clients look into without asking whether it is there', async () => {
+    for (const full of [false, true]) {
+      const jobs = await listJobs({ history: -1, full });
+      expect(jobs.length).toBeGreaterThan(4);
+      for (const job of jobs) {
+        const there = { job: {}, pipeline: {}, stats: {}, started: {}, finished: {} };
+        expect(job).toMatchObject({ ...there, outputCommit: { repo: {} } });
+        if (full) expect(job).toMatchObject({ transform: {}, input: {}, parallelismSpec: {} });
+      }
+    }
+    const { pipelineInfo } = await client.call<ListPipelineRequest, PipelineInfos>(
+      client.pps.listPipeline.bind(client.pps),
+      ListPipelineRequest.fromPartial({ history: -1 }),
+    );
+    expect(pipelineInfo).toHaveLength(3);
+    for (const info of pipelineInfo) {
+      const there = { pipeline: {}, transform: {}, createdAt: {}, specCommit: { repo: {} } };
+      expect(info).toMatchObject(there);
+    }
+    for (const job of [mix, again, plain]) {
+      for (const statusOnly of [false, true]) {
+        const { datumInfos } = await listDatum({ job: job.job, statusOnly });
+        expect(datumInfos.length).toBeGreaterThan(0);
+        for (const info of datumInfos) expect(info).toMatchObject({ datum: { job: job.job } });
+      }
+    }
   });
 
   it('fails what reads it, without running anything', async () => {

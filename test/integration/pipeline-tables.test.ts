@@ -264,7 +264,7 @@ describe('a pipeline with', () => {
     await inState(name, 'CRASHING');
     expect((await inspect(name)).reason).toContain('no worker has the labels disk=none');
     await make({ update: true });
-    await (await door.next(name)).end(0);
+    (await door.next(name)).end(0);
     await rests('when its work is done at last');
     expect(seen).toHaveLength(9);
     await tusk(`delete pipeline ${name}`);
