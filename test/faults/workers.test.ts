@@ -40,3 +40,15 @@ it('a worker freezes and wakes up after others did its work: nothing counts twic
     first?.resume();
   });
 });
+
+it('one worker after the other is killed while another one joins: nothing counts twice', async () => {
+  await disturb({ workers: 3 }, async (stack) => {
+    for (let round = 1; round <= 6; round += 1) {
+      const [job] = await stack.client.jobs('copy');
+      if (job && job.dataProcessed === job.dataTotal) break;
+      await stack.workers[round - 1]?.kill9();
+      await stack.addWorker({ slots: 2 });
+      await stack.client.running('copy', 8 + 2 * round);
+    }
+  });
+});

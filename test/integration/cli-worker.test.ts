@@ -1,11 +1,13 @@
 /** `tusk worker` as a person starts it: its flags reach the worker, and what is wrong is said. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { CreatePipelineRequest, JobState } from '../../proto/generated/pps.js';
 import { freePort } from '../support/free-port.js';
+import { countsOf } from '../support/stack-client.js';
 import { startStack, type Stack } from '../support/stack.js';
 import { tempDir, type TempDir } from '../support/temp-dir.js';
 import { until } from '../support/until.js';
@@ -83,6 +85,36 @@ it('takes its flags, also paths that are relative, and leaves when it is told to
     const { stdout } = await stack.tusk(['inspect', 'pipeline', 'picky']);
     return !/Workers Available: 1/.test(stdout);
   });
+});
+
+it('whose disk a datum fills goes on with the others', async () => {
+  await stack.client.createRepo('sizes');
+  await stack.client.put('sizes', { '/a': '1', '/b': '200', '/c': '2' });
+  await stack.client.createPipeline(
+    CreatePipelineRequest.fromPartial({
+      pipeline: { name: 'fills' },
+      transform: {
+        cmd: ['sh', '-e'],
+        stdin: ['head -c "$(cat /pfs/sizes/*)M" /dev/zero > /pfs/out/$(cat /pfs/sizes/*)'],
+      },
+      input: { pfs: { repo: 'sizes', glob: '/*' } },
+      schedulingSpec: { nodeSelector: { disk: 'small' } },
+    }),
+  );
+  const disk = join(dir.path, 'small');
+  mkdirSync(disk);
+  const mounted = `mount -t tmpfs -o size=48m tmpfs "$0" && exec "$@" --data-dir "$0"`;
+  const namespace = userInfo().uid === 0 ? ['-m'] : ['-U', '-r', '-m'];
+  const words = ['worker', '--join', stack.address, '--slots', '1', '--label', 'disk=small'];
+  const child = spawn('unshare', [...namespace, 'sh', '-c', mounted, disk, TUSK, ...words], {
+    env: { ...process.env, HOME: dir.path },
+    stdio: 'ignore',
+  });
+  const job = await stack.client.ended('fills');
+  expect(countsOf(job)).toMatchObject({ state: 'JOB_FAILURE', processed: 2, failed: 1, total: 3 });
+  expect(job.reason).toMatch(/No space left on device/);
+  child.kill('SIGTERM');
+  await once(child, 'close');
 });
 
 it('ends at once and says what is wrong with a flag', async () => {

@@ -22,9 +22,8 @@ export interface StackOptions {
   readonly workers?: number;
   /** Per worker. */
   readonly slots?: number;
-  /** Where the coordinator and workers find NATS, in place of the server itself (a proxy). */
-  readonly natsUrl?: string;
-  readonly etcdUrl?: string;
+  /** Where the coordinator finds etcd, in place of the server itself (a proxy). */
+  readonly etcdThrough?: (server: EtcdServer) => Promise<string>;
   /** Where everybody finds the S3 server, in place of the server itself (a proxy). */
   readonly s3Through?: (server: SwiftServer) => Promise<string>;
   /** More settings of the coordinator, such as `s3Listen`. */
@@ -179,8 +178,8 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
     const configFile = join(dir, 'coordinator-config.json');
     const config = {
       listen: `127.0.0.1:${port}`,
-      etcd: [o.etcdUrl ?? etcd.url],
-      nats: o.natsUrl ?? nats.url,
+      etcd: [(await o.etcdThrough?.(etcd)) ?? etcd.url],
+      nats: nats.url,
       store: s3
         ? s3.storeUrl.replace(encodeURIComponent(s3.url), encodeURIComponent(s3Url ?? s3.url))
         : `dir://${join(dir, 'store')}`,
