@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // `npm test`: from a fresh clone to a verdict. Installs what is missing, checks format, lint and
 // types, runs the unit tests, then the tests on real servers, and closes with the runner's counts.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,27 @@ function step(title, program, args) {
     `== ${title}: ${status === 0 ? 'ok' : 'FAILED'} (${Math.round((performance.now() - start) / 1000)} s)`,
   );
   if (status !== 0) failed = true;
+}
+
+/** Several at once, each of which keeps one core busy; what they say comes when they end. */
+async function stepsAtOnce(steps) {
+  await Promise.all(
+    steps.map(async ([title, program, args]) => {
+      const start = performance.now();
+      const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+      let said = '';
+      child.stdout.on('data', (bytes) => (said += bytes));
+      child.stderr.on('data', (bytes) => (said += bytes));
+      const status = await new Promise((resolve) => {
+        child.once('error', (error) => resolve(String(error)));
+        child.once('close', resolve);
+      });
+      const seconds = Math.round((performance.now() - start) / 1000);
+      const result = status === 0 ? 'ok' : `FAILED (${status})`;
+      console.log(`${said}== ${title}: ${result} (${seconds} s)`);
+      if (status !== 0) failed = true;
+    }),
+  );
 }
 
 function suite(title, config) {
@@ -51,9 +72,12 @@ try {
   if (only !== 'unit') ensureServers({ forTests: true });
   build();
   if (only === undefined || only === 'verify') {
-    step('format', bin('prettier'), ['--check', '--log-level=warn', '.']);
-    step('lint', bin('eslint'), ['.']);
-    step('types', bin('tsc'), ['--noEmit']);
+    console.log('\n== lint, types, format');
+    await stepsAtOnce([
+      ['lint', bin('eslint'), ['.']],
+      ['types', bin('tsc'), ['--noEmit']],
+      ['format', bin('prettier'), ['--check', '--log-level=warn', '.']],
+    ]);
   }
   if (only === undefined || only === 'verify' || only === 'unit') suite('unit', 'vitest.config.ts');
   if (only === undefined || only === 'integration')
