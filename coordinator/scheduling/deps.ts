@@ -55,6 +55,8 @@ export interface SchedulingDeps {
   readonly planPool?: PlanPool;
   /** Datums from which on a job begins with a partial plan; absent = as plan.ts has it. */
   readonly earlyFrom?: number;
+  /** Datums that a job beside others may have to run; absent = as plan-beside.ts has it. */
+  readonly besideMax?: number;
 }
 
 /** Deps with what the scheduler adds. */

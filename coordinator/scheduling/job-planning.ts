@@ -124,7 +124,7 @@ export class JobPlanning {
     { before, beside }: { before?: JobPlan; beside?: readonly SegmentRef[] },
   ): Promise<AsyncGenerator<MadePlan>> {
     const { job, record } = this.input;
-    const { earlyFrom, views } = this.deps;
+    const { earlyFrom, besideMax, views } = this.deps;
     const input: PlanInput = {
       job,
       info,
@@ -134,6 +134,7 @@ export class JobPlanning {
       slots: slotsWanted(record.parallelism, hostCount(views.offers())),
       ...(earlyFrom === undefined ? {} : { earlyFrom }),
       ...(beside ? { beside } : {}),
+      ...(besideMax === undefined ? {} : { besideMax }),
     };
     return plansOf(this.deps, input, { signal: this.#stop.signal }, before);
   }

@@ -29,7 +29,10 @@ import {
 } from './plan.js';
 import { listed } from './plan-changes.js';
 
-/** Datums that running jobs may have in their plans when another one is planned beside them. */
+/**
+ * Datums that running jobs may have in their plans when another one is planned beside them, and that
+ * one may have to run.
+ */
 export const BESIDE_DATUMS_MAX = 20_000;
 /** Segments read at once; each has up to 512 datums. */
 const READS = 4;
@@ -73,10 +76,11 @@ async function planBeside(
   const { epoch } = deps.storage;
   const found = await findDatums(deps, input, wait);
   const { total, open } = found;
-  if (open.length > 2 * BESIDE_DATUMS_MAX) return undefined;
+  const most = input.besideMax ?? BESIDE_DATUMS_MAX;
+  if (open.length > most + countOf(beside)) return undefined;
   const theirs = await tagsIn(deps, beside, wait);
   const { known, unknown } = await split(input, found, theirs, wait);
-  if (unknown.length > BESIDE_DATUMS_MAX) return undefined;
+  if (unknown.length > most) return undefined;
   const own = { ...found, open: listed(unknown) };
   const writing = { ...wait, epoch };
   const plan: JobPlan = {
@@ -186,6 +190,10 @@ function tagOf({ job: { pipeline }, salt }: PlanInput, entry: Entry, datum: Datu
 
 function twinTag(tag: string, twin = 0): string {
   return twin === 0 ? tag : `${tag}/${twin}`;
+}
+
+function countOf(segments: readonly SegmentRef[]): number {
+  return segments.reduce((sum, { count }) => sum + count, 0);
 }
 
 async function tagsIn(

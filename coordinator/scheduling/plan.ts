@@ -41,6 +41,8 @@ export interface PlanInput {
   readonly earlyFrom?: number;
   /** Datums that earlier jobs, which still run, have or wait for: segments of their plans. */
   readonly beside?: readonly SegmentRef[];
+  /** With more datums to run a job is not planned beside others (BESIDE_DATUMS_MAX). */
+  readonly besideMax?: number;
 }
 
 export interface MadePlan {

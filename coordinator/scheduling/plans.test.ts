@@ -107,6 +107,18 @@ describe('the plan of a job with very many datums', () => {
     expect(await all(input({ slots: 3 }), first)).toEqual([whole]);
   });
 
+  it('beside another job is the same from the thread, or none at all', async () => {
+    await using pool = openPool();
+    const [first] = await all(input());
+    const beside = first?.segments ?? [];
+    const [here] = await all(input({ beside }));
+    expect(here).toMatchObject({ total: DATUMS, partial: 20 });
+    const open = (here?.segments ?? []).reduce((sum, { count }) => sum + count, 0);
+    expect(open).toBe(DATUMS - beside.reduce((sum, { count }) => sum + count, 0));
+    expect(await all(input({ beside }), undefined, pool)).toEqual([here]);
+    expect(await all(input({ beside, besideMax: open - 1 }), undefined, pool)).toEqual([]);
+  });
+
   it('is the same from the thread, which stops when nobody wants it and starts again', async () => {
     await using pool = openPool();
     const here = await all(input());

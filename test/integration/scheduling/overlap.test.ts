@@ -145,16 +145,21 @@ describe('jobs of one pipeline', () => {
 
   it('run one by one with one slot, and when every datum runs in every job', async () => {
     await stack.worker(at, { slots: 4, code: gated });
-    await pipeline(at, 'one', pfs('in', '/*'), slots(1));
-    await pipeline(at, 'every', pfs('in', '/*'), { ...slots(4), reprocessSpec: 'every_job' });
+    await pipeline(at, `one${copy}`, pfs('in', '/*'), slots(1));
+    await pipeline(at, `every${copy}`, pfs('in', '/*'), {
+      ...slots(4),
+      reprocessSpec: 'every_job',
+    });
     await commit(stack, 'in', { '/a': 'a' });
     await commit(stack, 'in', { '/b': 'b' });
     await stands('a', 'a');
-    expect(await jobs(stack, 'one')).toHaveLength(1);
-    expect(await jobs(stack, 'every')).toHaveLength(1);
     gate.open();
-    expect(await ended(stack, 'one', 2)).toMatchObject({ processed: 1, skipped: 1 });
-    expect(await ended(stack, 'every', 2)).toMatchObject({ processed: 2, skipped: 0 });
+    expect(await ended(stack, `one${copy}`, 2)).toMatchObject({ processed: 1, skipped: 1 });
+    expect(await ended(stack, `every${copy}`, 2)).toMatchObject({ processed: 2, skipped: 0 });
+    for (const name of [`one${copy}`, `every${copy}`]) {
+      const [before, after] = (await jobs(stack, name)) as [JobRecord, JobRecord];
+      expect(after.startedMs).toBeGreaterThanOrEqual(before.finishedMs ?? Infinity);
+    }
   });
 
   it('begin beside others only while slots are left', async () => {
@@ -167,6 +172,45 @@ describe('jobs of one pipeline', () => {
     gate.open('b');
     await stands('a', 'c');
     expect(await jobs(stack, copy)).toHaveLength(2);
+  });
+
+  it('wait with all their datums when there are too many to be compared', async () => {
+    // The first coordinator of a test owns its pipelines: one with another bound comes instead.
+    await at[Symbol.asyncDispose]();
+    at = await stack.coordinator({ besideMax: 2 });
+    await stack.worker(at, { slots: 6, code: gated });
+    await pipeline(at, copy, pfs('in', '/*'), slots(6));
+    await commit(stack, 'in', { '/a': 'a' });
+    await commit(stack, 'in', { '/b': 'b', '/c': 'c', '/d': 'd' });
+    const second = await job(copy, 2, ({ reason }) => reason !== '');
+    expect(second).toMatchObject({ state: 'STARTING', total: 0 });
+    expect(second.reason).toMatch(/^waiting for job [0-9a-f]{32}: /);
+    await stands('a');
+    gate.open();
+    const counts = { total: 4, processed: 3, skipped: 1 };
+    expect(await ended(stack, copy, 2)).toMatchObject({ state: 'SUCCESS', reason: '', ...counts });
+  });
+
+  it('fail for a failed input when their turn has come', async () => {
+    await stack.worker(at, { slots: 6, code: gated });
+    const first = `first${copy}`;
+    await pipeline(at, first, pfs('in', '/*'), { ...slots(6), datumTries: 1 });
+    await pipeline(at, copy, pfs(first, '/*'), slots(6));
+    gate.broken.add('b');
+    await commit(stack, 'in', { '/a': 'a' });
+    await stands('a');
+    gate.open('a');
+    await stands('a');
+    await commit(stack, 'in', { '/b': 'b' });
+    await stands('a', 'b');
+    gate.open('b');
+    const second = await job(copy, 2, ({ reason }) => reason !== '');
+    expect(second).toMatchObject({ state: 'STARTING' });
+    expect(second.reason).toMatch(/^waiting for job /);
+    gate.open();
+    const failed = { state: 'FAILURE', reason: `inputs ${first} failed` };
+    expect(await ended(stack, copy, 2)).toMatchObject(failed);
+    expect(await ended(stack, copy, 1)).toMatchObject({ state: 'SUCCESS', processed: 1 });
   });
 
   it('run a file anew that changed while an earlier job has it', async () => {

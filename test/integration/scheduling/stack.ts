@@ -47,6 +47,8 @@ export interface CoordinatorOptions {
   readonly storage?: Storage;
   /** Datums from which on there is a partial plan. */
   readonly earlyFrom?: number;
+  /** Datums that a job beside others may have to run. */
+  readonly besideMax?: number;
 }
 
 export interface WorkerOptions {
@@ -77,7 +79,7 @@ export async function openSchedulingStack(
   return {
     base,
     async coordinator(o = {}) {
-      const { replica = 'coordinator', beside, egress, leaseMs = 15_000, earlyFrom } = o;
+      const { replica = 'coordinator', beside, egress, leaseMs = 15_000, earlyFrom, besideMax } = o;
       const own = new ResourceStack();
       const queue = own.use(await openQueue({ servers: nats.url, name: replica, log, clock }));
       const pipelines = own.use(
@@ -90,6 +92,7 @@ export async function openSchedulingStack(
       const more = {
         ...(egress ? { egress } : {}),
         ...(earlyFrom === undefined ? {} : { earlyFrom }),
+        ...(besideMax === undefined ? {} : { besideMax }),
         storage: o.storage ?? storage,
       };
       const deps = { meta, versioning, queue, clock, log, ...more };
