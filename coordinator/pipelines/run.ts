@@ -38,6 +38,9 @@ export async function runPipeline(
       const scope = deps.versioning.scope(t);
       const record = name === '' ? undefined : await t.getJson<PipelineRecord>(pipelineKey(name));
       if (!record) throw pipelineNotFound(name);
+      if (record.live === 'spout') {
+        throw invalidInput(`pipeline ${name} is a spout: its code runs on and on, without jobs`);
+      }
       const { branch, head } = await outputHead(scope, record);
       const explicit = new Map<string, ProvenanceEntry>();
       if (again) {

@@ -71,7 +71,21 @@ export async function* listDatums(
     yield* finishedRows(deps, job, job.manifest, files, options);
   } else if (job.plan !== undefined) {
     yield* runningRows(deps, job, job.plan, files, options);
+  } else if (job.total > 0 && options.input) {
+    yield* servedRows(deps, job, options.input, options);
   }
+}
+
+/** Of a service: nothing is written down about the one datum that its job is about. */
+async function* servedRows(
+  deps: DatumListDeps,
+  job: JobRecord,
+  input: Input,
+  options: DatumListOptions,
+): AsyncGenerator<DatumRow> {
+  const rows = await previewDatums(deps, input, job.inputs, options);
+  const state = job.state === 'SUCCESS' ? 'SUCCESS' : 'STARTING';
+  for (let at = options.from ?? 0; at < rows.length; at += 1) yield { ...rows.at(at), state };
 }
 
 /** One datum by id, with the reason of a failure; undefined when the job has none such. */

@@ -35,6 +35,7 @@ import type { OwnerDeps, SchedulingDeps } from './deps.js';
 import { Joins, type Joined } from './joins.js';
 import { readLogs, type LogQuery } from './logs.js';
 import { commitSpout, reportDuty } from './live/reports.js';
+import { servedBy } from './live/served.js';
 import { sortedManifestMaps } from './sorted-maps.js';
 import { Membership } from './membership.js';
 import type { OwnerRecord, WorkerRecord } from './model.js';
@@ -194,7 +195,9 @@ export class Scheduler implements AsyncDisposable {
   }
 
   /** What workers are doing for a job right now; workers that do not answer are left out. */
-  running(job: JobRecord, wait: Wait): Promise<RunningDatum[]> {
+  async running(job: JobRecord, wait: Wait): Promise<RunningDatum[]> {
+    const served = servedBy(this.views, job);
+    if (served) return [served];
     return this.#busy({ pipeline: job.pipeline, job: job.id }, wait);
   }
 

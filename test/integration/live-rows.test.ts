@@ -94,6 +94,10 @@ it('a service whose process ends well is started again too; flush waits for ever
   expect(first).toBe('round');
   const [job] = await stack.client.jobs('ends');
   expect(job?.state).toBe(JobState.JOB_RUNNING);
+  const shown = (await stack.tusk(['inspect', 'job', job?.job?.id ?? ''])).stdout;
+  expect(shown).toMatch(new RegExp(`^WORKER .*\\n\\S+ +${job?.job?.id} `, 'm'));
+  const datums = (await stack.tusk(['list', 'datum', job?.job?.id ?? ''])).stdout.split('\n');
+  expect(datums[1]).toMatch(/^[0-9a-f]{64} in@[0-9a-f]{32}:\/ +- +- *$/);
   await stack.tusk(['delete', 'pipeline', 'ends']);
   await flush.catch(() => undefined);
 });
@@ -157,6 +161,8 @@ it('commits of a spout can be deleted; what one left open is gone when it starts
   expect(await stack.client.commits('made')).toHaveLength(2);
   await create({ ...script('second', 'true'), update: true });
   const files = { '/first': 'first\n', '/second': 'second\n' };
+  const run = await stack.tusk(['run', 'pipeline', 'made'], { check: false });
+  expect(run.stderr).toBe('pipeline made is a spout: its code runs on and on, without jobs\n');
   await until(
     'the second is there',
     async () => {
