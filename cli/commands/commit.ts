@@ -15,7 +15,9 @@ import type { Call } from '../grammar/command.js';
 import { parseBranchRef, parseCommitRef, type CommitRef } from '../grammar/refs.js';
 import { COMMIT_HEADER, commitBlock, commitRow, SPEC_REPO } from '../render/pfs.js';
 import { LiveTable } from '../render/table.js';
+import { jobsBelow, streamWithBars } from './job-progress.js';
 import { printList, rawJson, RawWriter, timeStyle } from './output.js';
+import { ppsOf } from './pps-client.js';
 
 const commitOf = (ref: CommitRef) => ({ repo: { name: ref.repo }, id: ref.id });
 
@@ -78,12 +80,14 @@ export async function listCommit(call: Call): Promise<void> {
 
 export async function flushCommit(call: Call): Promise<void> {
   const { session, args, flags } = call;
-  const client = await session.client();
+  const { client, pps } = await ppsOf(session);
   const request = FlushCommitRequest.fromPartial({
     commits: args.map((text) => commitOf(parseCommitRef(text))),
     toRepos: flags.list('repos').map((name) => ({ name })),
   });
-  await printCommits(call, client.stream(client.pfs.flushCommit, request));
+  const look = jobsBelow(client, pps, request.commits);
+  const commits = client.stream(client.pfs.flushCommit, request);
+  await printCommits(call, streamWithBars(call, look, commits));
 }
 
 async function printCommits(call: Call, commits: AsyncIterable<CommitInfo>): Promise<void> {

@@ -33,6 +33,22 @@ export async function withBars<T>(call: Call, look: Look, work: Promise<T>): Pro
   }
 }
 
+/** The items as they come; on a terminal all at the end, with bars until then. */
+export async function* streamWithBars<T>(
+  call: Call,
+  look: Look,
+  items: AsyncIterable<T>,
+): AsyncGenerator<T> {
+  if (!call.session.stderr.isTTY) yield* items;
+  else yield* await withBars(call, look, collected(items));
+}
+
+async function collected<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
 /** Looks at the jobs downstream of commits, oldest first; only those since the commits began. */
 export function jobsBelow(client: Client, pps: APIClient, commits: readonly Commit[]): Look {
   let since: number | undefined;

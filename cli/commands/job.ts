@@ -15,7 +15,7 @@ import { fromSlashForm, parseCommitRef, parseHistory } from '../grammar/refs.js'
 import { datumStats, JOB_HEADER, jobRow } from '../render/pps.js';
 import { jobPage } from '../render/pps-pages.js';
 import { paged, printList, rawFormat, RawWriter, timeStyle, type RawFormat } from './output.js';
-import { jobsBelow, withBars, type Look } from './job-progress.js';
+import { jobsBelow, streamWithBars, withBars, type Look } from './job-progress.js';
 import { prefixed, stateFilter } from './pipeline.js';
 import { ppsOf } from './pps-client.js';
 
@@ -93,19 +93,9 @@ export async function flushJob(call: Call): Promise<void> {
     commits: args.map(commitOf),
     toPipelines: flags.list('pipeline').map((name) => ({ name })),
   });
-  const jobs = client.stream(pps.flushJob, request);
-  if (!session.stderr.isTTY) return await printJobs(call, jobs, format);
   const look = jobsBelow(client, pps, request.commits);
-  const all = (async () => {
-    const infos: JobInfo[] = [];
-    for await (const info of jobs) infos.push(info);
-    return infos;
-  })();
-  await printJobs(call, streamOf(await withBars(call, look, all)), format);
-}
-
-async function* streamOf<T>(items: readonly T[]): AsyncGenerator<T> {
-  yield* items;
+  const jobs = streamWithBars(call, look, client.stream(pps.flushJob, request));
+  await printJobs(call, jobs, format);
 }
 
 function oneJob(client: Client, pps: APIClient, id = ''): Look {

@@ -109,6 +109,24 @@ describe('a running job', () => {
     expect(await logs('-p', 'busy', '--since', '1h')).toEqual(['begun', 'more', 'done']);
   });
 
+  it.each(['job', 'commit'])('has a bar on a terminal while flush %s waits', async (what) => {
+    const gate = await Gate.make();
+    await pipeline(`bars-${what}`, `[ "$src" = /pfs/src/a ] || ${gate.wait}`);
+    await client.put(`bars-${what}_in`, { '/a': 'one', '/b': 'two' });
+    let drawn = '';
+    const env = { PACHD_ADDRESS: stack.address };
+    const terminal = (text: string): void => void (drawn += text);
+    const flush = runCli(['flush', what, `bars-${what}_in@master`], { env, terminal });
+    const bar = `bars-${what} ██████████░░░░░░░░░░ 1 / 2 running`;
+    await until('half of it is drawn', () => drawn.includes(bar));
+    await gate.open();
+    const { code, stdout, stderr } = await flush;
+    expect(code).toBe(0);
+    expect(stdout.split('\n')).toHaveLength(3);
+    // The last thing drawn takes the bars away.
+    expect(stderr.endsWith('\u001b[1A\u001b[J')).toBe(true);
+  });
+
   it('tries a datum again on request; that try counts as failed', async () => {
     const gate = await Gate.make();
     await pipeline('again', `echo try; ${gate.isOpen} || sleep 1000`, {

@@ -14,15 +14,20 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** `env` takes the place of the whole environment; `input` is what standard input holds. */
-export async function runCli(
-  argv: readonly string[],
-  o: { readonly env: Readonly<Record<string, string>>; readonly input?: string },
-): Promise<CliResult> {
+export interface CliOptions {
+  /** Takes the place of the whole environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What standard input holds. */
+  readonly input?: string;
+  /** Standard error is a terminal; it is called with what is drawn there. */
+  readonly terminal?: (text: string) => void;
+}
+
+export async function runCli(argv: readonly string[], o: CliOptions): Promise<CliResult> {
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   const stdout = sink(out);
-  const stderr = sink(err);
+  const stderr = sink(err, o.terminal);
   const session: Session = {
     ...{ program: 'tusk', env: o.env, clock: systemClock, signal: NEVER, verbose: false },
     stdin: Readable.from(o.input === undefined ? [] : [o.input]) as unknown as NodeJS.ReadStream,
@@ -35,10 +40,14 @@ export async function runCli(
   return { code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() };
 }
 
-function sink(parts: Buffer[]): TextSink {
+function sink(parts: Buffer[], terminal?: (text: string) => void): TextSink {
   return {
-    write: (chunk) => parts.push(Buffer.from(chunk)) > 0,
-    isTTY: false,
+    write: (chunk) => {
+      parts.push(Buffer.from(chunk));
+      terminal?.(chunk.toString());
+      return true;
+    },
+    isTTY: terminal !== undefined,
     columns: 80,
   };
 }
