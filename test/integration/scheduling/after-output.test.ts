@@ -1,29 +1,23 @@
 /** What is done with an output before its job has succeeded. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { NEVER } from '../../../core/signals.js';
 import { JobFailed, type Egress } from '../../../coordinator/scheduling/index.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
-import type { Code } from './queue-worker.js';
 import {
   commit,
+  copy,
   ended,
   jobs,
-  openSchedulingStack,
   output,
   pfs,
   pipeline,
+  schedulingServers,
   type Coordinator,
   type SchedulingStack,
 } from './stack.js';
 
 const wait = { signal: NEVER };
-const copy: Code = ({ files }) =>
-  Object.fromEntries([...files].map(([name, text]) => [name.slice(name.indexOf(':') + 1), text]));
-
-let etcd: EtcdServer;
-let nats: NatsServer;
+const servers = schedulingServers();
 let stack: SchedulingStack;
 let runs: string[];
 let act: (signal: AbortSignal) => Promise<void>;
@@ -36,21 +30,11 @@ const egress: Egress = {
   },
 };
 
-beforeAll(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-});
-afterAll(async () => {
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
-});
 beforeEach(async () => {
   runs = [];
   act = () => Promise.resolve();
-  stack = await openSchedulingStack(etcd, nats);
-  await stack.base.versioning.createRepo({ name: 'in' }, wait);
+  stack = await servers.stack();
   await commit(stack, 'in', { '/a': 'one' });
-});
-afterEach(async () => {
-  await stack[Symbol.asyncDispose]();
 });
 
 async function start(): Promise<Coordinator> {

@@ -1,8 +1,6 @@
 /** Jobs from commit to output, on real etcd, NATS and a directory store. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { NEVER } from '../../../core/signals.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
 import { RecoveredError, type Code } from './queue-worker.js';
 import {
@@ -12,34 +10,23 @@ import {
   jobs,
   logs,
   none,
-  openSchedulingStack,
   output,
   pfs,
   pipeline,
   remove,
+  schedulingServers,
   type Coordinator,
   type SchedulingStack,
 } from './stack.js';
 
 const wait = { signal: NEVER };
-let etcd: EtcdServer;
-let nats: NatsServer;
+const servers = schedulingServers();
 let stack: SchedulingStack;
 let at: Coordinator;
 
-beforeAll(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-});
-afterAll(async () => {
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
-});
 beforeEach(async () => {
-  stack = await openSchedulingStack(etcd, nats);
+  stack = await servers.stack();
   at = await stack.coordinator();
-  await stack.base.versioning.createRepo({ name: 'in' }, wait);
-});
-afterEach(async () => {
-  await stack[Symbol.asyncDispose]();
 });
 
 /** Writes each input file in capitals under its own path. */

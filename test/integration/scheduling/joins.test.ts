@@ -1,31 +1,19 @@
 /** Workers that come, drain, stand still and go. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { NEVER } from '../../../core/signals.js';
 import { WorkerHello, type JoinEvent, type JoinRequest } from '../../../proto/generated/tusk.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
-import { openSchedulingStack, type Coordinator, type SchedulingStack } from './stack.js';
+import { schedulingServers, type Coordinator, type SchedulingStack } from './stack.js';
 
 const wait = { signal: NEVER };
 const LEASE_MS = 500;
-let etcd: EtcdServer;
-let nats: NatsServer;
+const servers = schedulingServers();
 let stack: SchedulingStack;
 let at: Coordinator;
 
-beforeAll(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-});
-afterAll(async () => {
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
-});
 beforeEach(async () => {
-  stack = await openSchedulingStack(etcd, nats);
+  stack = await servers.stack();
   at = await stack.coordinator({ leaseMs: LEASE_MS });
-});
-afterEach(async () => {
-  await stack[Symbol.asyncDispose]();
 });
 
 function hello(workerId: string): JoinRequest {

@@ -1,45 +1,30 @@
 /** A datum that takes its worker down each time it runs. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { NEVER } from '../../../core/signals.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Code } from './queue-worker.js';
 import {
   commit,
   datums,
   ended,
-  openSchedulingStack,
   pfs,
   pipeline,
+  schedulingServers,
   type Coordinator,
   type SchedulingStack,
 } from './stack.js';
 
-const wait = { signal: NEVER };
 const DATUMS = 60;
-let etcd: EtcdServer;
-let nats: NatsServer;
+const servers = schedulingServers();
 let stack: SchedulingStack;
 let at: Coordinator;
 let deaths: number;
 
-beforeAll(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-});
-afterAll(async () => {
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
-});
 beforeEach(async () => {
   deaths = 0;
-  stack = await openSchedulingStack(etcd, nats);
+  stack = await servers.stack();
   at = await stack.coordinator();
-  await stack.base.versioning.createRepo({ name: 'in' }, wait);
   const files: Record<string, string> = {};
   for (let i = 0; i < DATUMS; i += 1) files[`/f${i}`] = `content ${i}`;
   await commit(stack, 'in', files);
-});
-afterEach(async () => {
-  await stack[Symbol.asyncDispose]();
 });
 
 /** A worker in whose place another comes when it dies. */

@@ -1,45 +1,26 @@
 /** What a change costs after many datums: it follows the change, not the number of datums. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { NEVER } from '../../../core/signals.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
-import type { Code } from './queue-worker.js';
+import { describe, expect, it } from 'vitest';
 import {
   commit,
+  copy,
   datums,
   ended,
-  openSchedulingStack,
   output,
   pfs,
   pipeline,
   remove,
+  schedulingServers,
 } from './stack.js';
 
-const wait = { signal: NEVER };
 const DATUMS = 5_000;
 /** A change takes tenths of a second here; the bound only has to tell it from a full pass. */
 const CHANGE_MS_MAX = 5_000;
-let etcd: EtcdServer;
-let nats: NatsServer;
-
-beforeAll(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-});
-afterAll(async () => {
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
-});
-
-const copy: Code = ({ files }) => {
-  const out: Record<string, string> = {};
-  for (const [name, text] of files) out[name.slice(name.indexOf(':') + 1)] = text;
-  return out;
-};
+const servers = schedulingServers();
 
 describe('thousands of datums', () => {
   it('adds one, changes one and removes one without touching the others', async () => {
-    await using stack = await openSchedulingStack(etcd, nats);
+    const stack = await servers.stack();
     const at = await stack.coordinator();
-    await stack.base.versioning.createRepo({ name: 'in' }, wait);
     const worker = await stack.worker(at, { slots: 20, code: copy });
     const files: Record<string, string> = {};
     for (let i = 0; i < DATUMS; i += 1) files[`/d${i % 10}/f${i}`] = `content ${i}`;

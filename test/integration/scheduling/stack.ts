@@ -1,4 +1,5 @@
 /** Versioning, pipelines and scheduling on real servers, with test workers. */
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { systemClock } from '../../../core/clock.js';
 import { silentLog, type Log } from '../../../core/log.js';
 import { ResourceStack } from '../../../core/resource-stack.js';
@@ -22,8 +23,8 @@ import type { CommitRecord } from '../../../coordinator/versioning/index.js';
 import { CreatePipelineRequest, type Input } from '../../../proto/generated/pps.js';
 import { openQueue, type Queue } from '../../../queue/index.js';
 import type { Storage } from '../../../storage/index.js';
-import type { EtcdServer } from '../../support/etcd.js';
-import type { NatsServer } from '../../support/nats.js';
+import { startEtcd, type EtcdServer } from '../../support/etcd.js';
+import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
 import { openVersioningStack, type VersioningStack } from '../../support/versioning.js';
 import { QueueWorker, type Code, type QueueWorkerOptions } from './queue-worker.js';
@@ -119,6 +120,52 @@ export async function openSchedulingStack(
     [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
   };
 }
+
+/** What the tests of a file share. */
+export interface SchedulingServers {
+  readonly etcd: EtcdServer;
+  readonly nats: NatsServer;
+  /** A stack with an empty repo "in", closed when the test has ended. */
+  stack(): Promise<SchedulingStack>;
+}
+
+/** Servers for a file of tests, or for each of its tests where these break them. */
+export function schedulingServers(how: 'the file' | 'each test' = 'the file'): SchedulingServers {
+  let etcd: EtcdServer;
+  let nats: NatsServer;
+  const open: SchedulingStack[] = [];
+  const start = async (): Promise<void> => {
+    [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
+  };
+  const stop = async (): Promise<void> => {
+    await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
+  };
+  if (how === 'the file') beforeAll(start);
+  else beforeEach(start);
+  afterEach(async () => {
+    for (const stack of open.splice(0)) await stack[Symbol.asyncDispose]();
+    if (how === 'each test') await stop();
+  });
+  if (how === 'the file') afterAll(stop);
+  return {
+    get etcd() {
+      return etcd;
+    },
+    get nats() {
+      return nats;
+    },
+    async stack() {
+      const stack = await openSchedulingStack(etcd, nats);
+      open.push(stack);
+      await stack.base.versioning.createRepo({ name: 'in' }, wait);
+      return stack;
+    },
+  };
+}
+
+/** Writes each input file under its own path. */
+export const copy: Code = ({ files }) =>
+  Object.fromEntries([...files].map(([name, text]) => [name.slice(name.indexOf(':') + 1), text]));
 
 export function none(): Input {
   return { cross: [], union: [], join: [], group: [] };

@@ -1,43 +1,30 @@
 /** States of pipelines: FAILURE and what it means downstream, CRASHING and back. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { NEVER } from '../../../core/signals.js';
 import type { PipelineRecord } from '../../../coordinator/pipelines/index.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
 import { UnrunnableError, type Code } from './queue-worker.js';
 import {
   commit,
   ended,
   jobs,
-  openSchedulingStack,
   pfs,
   pipeline,
+  schedulingServers,
   type Coordinator,
   type SchedulingStack,
 } from './stack.js';
 
 const wait = { signal: NEVER };
 const nothing: Code = () => ({});
-let etcd: EtcdServer;
-let nats: NatsServer;
+const servers = schedulingServers();
 let stack: SchedulingStack;
 let at: Coordinator;
 
-beforeAll(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-});
-afterAll(async () => {
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
-});
 beforeEach(async () => {
-  stack = await openSchedulingStack(etcd, nats);
+  stack = await servers.stack();
   at = await stack.coordinator();
-  await stack.base.versioning.createRepo({ name: 'in' }, wait);
   await commit(stack, 'in', { '/a': 'one', '/b': 'two' });
-});
-afterEach(async () => {
-  await stack[Symbol.asyncDispose]();
 });
 
 async function stateOf(name: string): Promise<PipelineRecord | undefined> {

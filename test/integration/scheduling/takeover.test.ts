@@ -1,43 +1,30 @@
 /** Owners and workers that go at the worst moments: the next one ends the job, nothing counts twice. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../core/clock.js';
 import { silentLog } from '../../../core/log.js';
-import { abortable, NEVER } from '../../../core/signals.js';
+import { abortable } from '../../../core/signals.js';
 import type { JobRecord } from '../../../coordinator/pipelines/index.js';
 import { Storage, type ObjectStore } from '../../../storage/index.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
-import type { Code, QueueWorker, QueueWorkerOptions } from './queue-worker.js';
+import type { QueueWorker, QueueWorkerOptions } from './queue-worker.js';
 import {
   commit,
+  copy,
   ended,
   jobs,
-  openSchedulingStack,
   output,
   pfs,
   pipeline,
+  schedulingServers,
   type SchedulingStack,
 } from './stack.js';
 
-const wait = { signal: NEVER };
-let etcd: EtcdServer;
-let nats: NatsServer;
+const servers = schedulingServers();
 let stack: SchedulingStack;
 let files: Record<string, string>;
 
-beforeAll(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-});
-afterAll(async () => {
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
-});
 beforeEach(async () => {
-  stack = await openSchedulingStack(etcd, nats);
-  await stack.base.versioning.createRepo({ name: 'in' }, wait);
-});
-afterEach(async () => {
-  await stack[Symbol.asyncDispose]();
+  stack = await servers.stack();
 });
 
 async function fill(count: number): Promise<void> {
@@ -45,12 +32,6 @@ async function fill(count: number): Promise<void> {
   for (let i = 0; i < count; i += 1) files[`/d${i % 10}/f${i}`] = `content ${i}`;
   await commit(stack, 'in', files);
 }
-
-const copy: Code = ({ files: inputs }) => {
-  const out: Record<string, string> = {};
-  for (const [name, text] of inputs) out[name.slice(name.indexOf(':') + 1)] = text;
-  return out;
-};
 
 /** A store of which some puts do not come to an end. */
 class Held {

@@ -1,40 +1,29 @@
 /** Jobs through trouble: the end is right, the output whole, no datum counted twice. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { NEVER } from '../../../core/signals.js';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { JobRecord } from '../../../coordinator/pipelines/index.js';
-import { startEtcd, type EtcdServer } from '../../support/etcd.js';
-import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/until.js';
 import type { Code } from './queue-worker.js';
 import {
   commit,
   ended,
   jobs,
-  openSchedulingStack,
   output,
   pfs,
   pipeline,
+  schedulingServers,
   type SchedulingStack,
 } from './stack.js';
 
-const wait = { signal: NEVER };
 const DATUMS = 120;
-let etcd: EtcdServer;
-let nats: NatsServer;
+const servers = schedulingServers('each test');
 let stack: SchedulingStack;
 let files: Record<string, string>;
 
 beforeEach(async () => {
-  [etcd, nats] = await Promise.all([startEtcd({ fsync: false }), startNats()]);
-  stack = await openSchedulingStack(etcd, nats);
-  await stack.base.versioning.createRepo({ name: 'in' }, wait);
+  stack = await servers.stack();
   files = {};
   for (let i = 0; i < DATUMS; i += 1) files[`/f${i}`] = `content ${i}`;
   await commit(stack, 'in', files);
-});
-afterEach(async () => {
-  await stack[Symbol.asyncDispose]();
-  await Promise.all([etcd[Symbol.asyncDispose](), nats[Symbol.asyncDispose]()]);
 });
 
 /** Copies its input after a while, so that a job takes some seconds. */
@@ -117,8 +106,8 @@ describe('a job in trouble', () => {
     await stack.worker(at, { slots: 4, code: slowly });
     await pipeline(at, 'copy', pfs('in', '/*'));
     await midway();
-    await nats.kill9();
-    await nats.restart();
+    await servers.nats.kill9();
+    await servers.nats.restart();
     await expectWhole();
   });
 
@@ -127,9 +116,9 @@ describe('a job in trouble', () => {
     await stack.worker(at, { slots: 4, code: slowly });
     await pipeline(at, 'copy', pfs('in', '/*'));
     await midway();
-    await nats.kill9();
-    await nats.wipe();
-    await nats.restart();
+    await servers.nats.kill9();
+    await servers.nats.wipe();
+    await servers.nats.restart();
     await expectWhole();
   });
 
@@ -138,9 +127,9 @@ describe('a job in trouble', () => {
     await stack.worker(at, { slots: 4, code: slowly });
     await pipeline(at, 'copy', pfs('in', '/*'));
     await midway();
-    etcd.pause();
+    servers.etcd.pause();
     await new Promise((resolve) => setTimeout(resolve, 13_000));
-    etcd.resume();
+    servers.etcd.resume();
     await expectWhole();
   });
 });
