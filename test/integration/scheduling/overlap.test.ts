@@ -1,7 +1,7 @@
 /** Jobs of one pipeline that run at once: what each may begin with, and in which order they end. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { NEVER } from '../../../core/signals.js';
+import { abortable, NEVER } from '../../../core/signals.js';
 import type { JobRecord } from '../../../coordinator/pipelines/index.js';
 import { startEtcd, type EtcdServer } from '../../support/etcd.js';
 import { startNats, type NatsServer } from '../../support/nats.js';
@@ -81,10 +81,10 @@ class Gate {
 }
 
 /** Copies its files, each datum after it passed the gate under its content. */
-const gated: Code = async ({ files }) => {
+const gated: Code = async ({ files, signal }) => {
   const out: Record<string, string> = {};
   for (const [name, text] of files) {
-    await gate.pass(text);
+    await abortable(gate.pass(text), signal);
     out[name.slice(name.indexOf(':') + 1)] = text;
   }
   return out;
@@ -341,6 +341,44 @@ describe('jobs of one pipeline', () => {
     expect(await output(stack, third)).toEqual({ '/a': 'a', '/b': 'b', '/c': 'c' });
     const ran = workers.flatMap((worker) => worker.ran);
     expect(ran.filter((path) => path === '/c')).toHaveLength(1);
+  });
+
+  it('get what a worker took with it done by others at once', async () => {
+    const lost = await stack.worker(at, { slots: 2, code: gated });
+    await pipeline(at, copy, pfs('in', '/*'), slots(3));
+    for (const name of ['a', 'b', 'c']) await commit(stack, 'in', { [`/${name}`]: name });
+    await stands('a', 'b');
+    const other = await stack.worker(at, { slots: 3, code: gated });
+    await stands('a', 'b', 'c');
+    await lost[Symbol.asyncDispose]();
+    await stands('a', 'a', 'b', 'b', 'c');
+    gate.open();
+    const third = await ended(stack, copy, 3);
+    expect(third).toMatchObject({ state: 'SUCCESS', total: 3, processed: 1, skipped: 2 });
+    expect(other.ran.sort()).toEqual(['/a', '/b', '/c']);
+  });
+
+  it('go on when the queue has lost everything, those that only wait included', async () => {
+    const worker = await stack.worker(at, { slots: 4, code: gated });
+    await pipeline(at, copy, pfs('in', '/*'), { ...slots(4), datumTries: 1 });
+    for (const name of ['a', 'b', 'c']) await commit(stack, 'in', { [`/${name}`]: name });
+    await stands('a', 'b', 'c');
+    gate.open('b');
+    await job(copy, 2, ({ reason }) => reason !== '');
+    await nats.kill9();
+    await nats.wipe();
+    await nats.restart();
+    // What the first job fails is left to the second one.
+    gate.broken.add('a');
+    gate.open('a');
+    await job(copy, 1, ({ state }) => state === 'FAILURE');
+    gate.broken.delete('a');
+    gate.open();
+    const third = await ended(stack, copy, 3);
+    expect(third).toMatchObject({ state: 'SUCCESS', total: 3, processed: 1, skipped: 2 });
+    expect(await ended(stack, copy, 2)).toMatchObject({ state: 'SUCCESS', processed: 2 });
+    expect(await output(stack, third)).toEqual({ '/a': 'a', '/b': 'b', '/c': 'c' });
+    expect(worker.ran.filter((path) => path === '/b')).toHaveLength(1);
   });
 
   it('end as they do one by one, whatever the commits', async () => {
