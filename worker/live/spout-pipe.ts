@@ -40,23 +40,35 @@ export class SpoutPipe {
    */
   async read(options: SpoutPipeOptions): Promise<void> {
     const { signal, sink } = options;
-    for (let fd = openPipe(this.path); ;) {
-      const socket = new Socket({ fd, readable: true, writable: false });
-      const stop = addAbortListener(signal, () => socket.destroy());
-      try {
-        await readStream(socket, options);
-        if (this.#closed) return;
-        // What was written meanwhile stays in the pipe as long as somebody has it open.
-        fd = openPipe(this.path);
-        if (this.#closed) this.#nudge();
-      } catch (error) {
-        sink.drop();
-        signal.throwIfAborted();
-        throw error;
-      } finally {
-        stop();
-        socket.destroy();
+    // What a writer leaves behind between two of our sockets is lost when nobody has the pipe open,
+    // and a socket closes itself as soon as it has seen the end.
+    const keeper = openPipe(this.path);
+    try {
+      for (;;) {
+        const last = this.#closed;
+        const read = await this.#readOnce(last, options);
+        // What was written before the close may have come after the end of a stream.
+        if (last && !read) return;
       }
+    } catch (error) {
+      sink.drop();
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      closeSync(keeper);
+    }
+  }
+
+  /** Up to the end of a writer; answers whether anything came. */
+  async #readOnce(last: boolean, options: SpoutPipeOptions): Promise<boolean> {
+    const socket = new Socket({ fd: openPipe(this.path), readable: true, writable: false });
+    const stop = addAbortListener(options.signal, () => socket.destroy());
+    try {
+      if (last || this.#closed) this.#nudge();
+      return await readStream(socket, options);
+    } finally {
+      stop();
+      socket.destroy();
     }
   }
 
@@ -76,17 +88,20 @@ export class SpoutPipe {
   }
 }
 
-async function readStream(socket: Socket, options: SpoutPipeOptions): Promise<void> {
+async function readStream(socket: Socket, options: SpoutPipeOptions): Promise<boolean> {
   const { signal, sink, intact } = options;
   const reader = new TarReader(sink);
+  let read = false;
   for await (const bytes of socket) {
+    read = true;
     await reader.push(bytes as Buffer);
     signal.throwIfAborted();
   }
   signal.throwIfAborted();
-  if (!reader.open) return;
+  if (!reader.open) return read;
   if (await intact()) await reader.finish();
   else sink.drop();
+  return read;
 }
 
 function openPipe(path: string): number {
