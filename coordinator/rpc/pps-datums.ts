@@ -49,6 +49,7 @@ export interface DatumDeps {
     | 'workers'
     | 'offers'
     | 'needs'
+    | 'unclaimed'
   >;
 }
 

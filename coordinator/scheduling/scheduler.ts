@@ -145,6 +145,17 @@ export class Scheduler implements AsyncDisposable {
     return this.views.pipelines.get(pipelineKey(pipeline))?.needs;
   }
 
+  /** Tasks of the pipeline that no worker has taken yet; 0 when that can not be told at once. */
+  async unclaimed(pipeline: string, wait: Wait): Promise<number> {
+    const running = [...this.views.running.entries()];
+    if (!running.some(([, run]) => run.pipeline === pipeline)) return 0;
+    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_MS)]);
+    // A service has no queue.
+    const backlog = await this.#deps.queue.backlog(pipeline, { signal }).catch(() => undefined);
+    wait.signal.throwIfAborted();
+    return backlog?.pending ?? 0;
+  }
+
   /** Workers joined to this coordinator, with their last heartbeat. */
   joined(): readonly Joined[] {
     return this.#joins.list();

@@ -314,6 +314,27 @@ describe('a pipeline with', () => {
     for (const name of ['works', 'rests']) await tusk(`delete pipeline ${name}`);
   });
 
+  it('work tells how much of it nobody has yet', async () => {
+    await client.createRepo('waits_in');
+    await create({
+      pipeline: { name: 'waits' },
+      transform: { cmd: door.cmd },
+      input: { pfs: { repo: 'waits_in', glob: '/*' } },
+      chunkSpec: { number: 1 },
+    });
+    expect((await inspect('waits')).unclaimedTasks).toBe(0);
+    await client.put('waits_in', { '/a': '1', '/b': '2', '/c': '3' });
+    for (const left of [2, 1, 0]) {
+      const datum = await door.next('waits');
+      await until(`${left} tasks wait`, async () => {
+        return (await inspect('waits')).unclaimedTasks === left;
+      });
+      datum.end();
+    }
+    await client.ended('waits');
+    await tusk('delete pipeline waits');
+  });
+
   it('nothing to rest for stays running while it is idle', async () => {
     await client.createRepo('awake_in');
     await create({
