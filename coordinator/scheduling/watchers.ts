@@ -48,6 +48,7 @@ export class Watchers {
     readonly withheld: () => ReadonlySet<number>,
   ) {
     this.#backlogAtMs = deps.clock.monotonicMs();
+    this.note();
   }
 
   /** Remembers who is there: a worker may come and die between two looks. */
