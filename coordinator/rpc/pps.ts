@@ -52,11 +52,15 @@ function pipelineHandlers(deps: PpsDeps): Handlers<APIServer> {
       return EMPTY;
     },
     inspectPipeline: async (request, { signal }) =>
-      withWorkers(deps, await pipelines.inspect(nameOf(request.pipeline), { signal }), { signal }),
+      withUnclaimed(
+        deps,
+        withWorkers(deps, await pipelines.inspect(nameOf(request.pipeline), { signal })),
+        { signal },
+      ),
     listPipeline: async (request, { signal }) => {
       const pipelineInfo = [];
       for await (const info of pipelines.list(request, { signal })) {
-        pipelineInfo.push(await withWorkers(deps, info, { signal }));
+        pipelineInfo.push(withWorkers(deps, info));
       }
       return { pipelineInfo };
     },
@@ -154,11 +158,17 @@ function isAllDone(info: JobInfo): boolean {
   return dataProcessed + dataSkipped + dataFailed + dataRecovered >= dataTotal;
 }
 
-/** How many slots a pipeline wants and can have, and tasks that wait for one; while there are none, also why it stands still. */
-async function withWorkers(deps: PpsDeps, info: PipelineInfo, wait: Wait): Promise<PipelineInfo> {
+/** With the tasks that wait for a slot; a question to the queue, so not for lists. */
+async function withUnclaimed(deps: PpsDeps, info: PipelineInfo, wait: Wait): Promise<PipelineInfo> {
+  if (info.stopped) return info;
+  const unclaimedTasks = await deps.scheduling.unclaimed(info.pipeline?.name ?? '', wait);
+  return { ...info, unclaimedTasks };
+}
+
+/** How many slots a pipeline wants and can have; while there are none, also why it stands still. */
+function withWorkers(deps: PpsDeps, info: PipelineInfo): PipelineInfo {
   const { stopped, parallelismSpec } = info;
   if (stopped) return info;
-  const unclaimedTasks = await deps.scheduling.unclaimed(info.pipeline?.name ?? '', wait);
   const workers = deps.scheduling.workers().filter(({ draining }) => !draining);
   const { constant = 1, coefficient = 0 } = parallelismSpec ?? {};
   const wanted = slotsWanted({ constant, coefficient }, hostCount(workers));
@@ -166,7 +176,6 @@ async function withWorkers(deps: PpsDeps, info: PipelineInfo, wait: Wait): Promi
   const running = info.state === PipelineState.PIPELINE_RUNNING;
   return {
     ...info,
-    unclaimedTasks,
     workersRequested: wanted,
     workersAvailable: Math.min(wanted, slots),
     reason: info.reason || (running ? whyNobodyWorks(deps, needsOf(info)) : ''),
