@@ -118,32 +118,35 @@ describe('to a directory', () => {
 });
 
 describe('what can not be done', () => {
-  it('fails the job after four tries, keeps the output and lets others go on', async () => {
-    const port = await freePort();
-    await create('lost', `s3://nowhere/x?endpoint=http://127.0.0.1:${port}`);
-    await stack.client.createPipeline(
-      CreatePipelineRequest.fromPartial({
-        pipeline: { name: 'next' },
-        transform: { cmd: ['sh', '-c', 'cp /pfs/lost/a.txt /pfs/out/'] },
-        input: { pfs: { repo: 'lost', glob: '/' } },
-      }),
-    );
-    expect(await ended('next')).toMatchObject({ state: JobState.JOB_SUCCESS });
-    const egressing = await until('the job says what it tries', async () => {
-      const [job] = await stack.client.jobs('lost');
-      return job?.reason.includes('trying again') && job;
-    });
-    expect(egressing.state).toBe(JobState.JOB_EGRESSING);
-    expect(egressing.reason).toMatch(
-      /^egress error: cannot reach bucket nowhere .*; trying again \(0 of 2 files/,
-    );
-    const job = await ended('lost');
-    expect(job.state).toBe(JobState.JOB_FAILURE);
-    expect(job.reason).toMatch(/^egress error: cannot reach bucket nowhere at http/);
-    expect(await stack.client.files('lost', 'master')).toMatchObject({ '/a.txt': 'one' });
-  });
+  it.concurrent(
+    'fails the job after four tries, keeps the output and lets others go on',
+    async () => {
+      const port = await freePort();
+      await create('lost', `s3://nowhere/x?endpoint=http://127.0.0.1:${port}`);
+      await stack.client.createPipeline(
+        CreatePipelineRequest.fromPartial({
+          pipeline: { name: 'next' },
+          transform: { cmd: ['sh', '-c', 'cp /pfs/lost/a.txt /pfs/out/'] },
+          input: { pfs: { repo: 'lost', glob: '/' } },
+        }),
+      );
+      expect(await ended('next')).toMatchObject({ state: JobState.JOB_SUCCESS });
+      const egressing = await until('the job says what it tries', async () => {
+        const [job] = await stack.client.jobs('lost');
+        return job?.reason.includes('trying again') && job;
+      });
+      expect(egressing.state).toBe(JobState.JOB_EGRESSING);
+      expect(egressing.reason).toMatch(
+        /^egress error: cannot reach bucket nowhere .*; trying again \(0 of 2 files/,
+      );
+      const job = await ended('lost');
+      expect(job.state).toBe(JobState.JOB_FAILURE);
+      expect(job.reason).toMatch(/^egress error: cannot reach bucket nowhere at http/);
+      expect(await stack.client.files('lost', 'master')).toMatchObject({ '/a.txt': 'one' });
+    },
+  );
 
-  it('names a scheme that nobody knows', async () => {
+  it.concurrent('names a scheme that nobody knows', async () => {
     await create('odd', 'ftp://host/dir');
     expect(await ended('odd')).toMatchObject({
       state: JobState.JOB_FAILURE,
@@ -151,7 +154,7 @@ describe('what can not be done', () => {
     });
   });
 
-  it('ends when the job is stopped; the output stays', async () => {
+  it.concurrent('ends when the job is stopped; the output stays', async () => {
     const port = await freePort();
     await create('stopped', `s3://nowhere/x?endpoint=http://127.0.0.1:${port}`);
     const job = await until('it egresses', async () => {
