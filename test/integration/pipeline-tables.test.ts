@@ -5,12 +5,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   CreatePipelineRequest,
+  InspectPipelineRequest,
   JobState,
-  ListPipelineRequest,
   PipelineState,
   type JobInfo,
   type PipelineInfo,
-  type PipelineInfos,
 } from '../../proto/generated/pps.js';
 import { runCli } from '../support/cli-run.js';
 import { DatumDoor } from '../support/datum-door.js';
@@ -44,15 +43,11 @@ const put = (at: string, content: string) => tusk(`put file -o ${at}`, content);
 const create = (request: object): Promise<void> =>
   client.createPipeline(CreatePipelineRequest.fromPartial(request));
 
-async function inspect(name: string): Promise<PipelineInfo> {
-  const { pipelineInfo } = await client.call<ListPipelineRequest, PipelineInfos>(
-    client.pps.listPipeline.bind(client.pps),
-    ListPipelineRequest.fromPartial({ pipeline: { name } }),
+const inspect = (name: string): Promise<PipelineInfo> =>
+  client.call<InspectPipelineRequest, PipelineInfo>(
+    client.pps.inspectPipeline.bind(client.pps),
+    InspectPipelineRequest.fromPartial({ pipeline: { name } }),
   );
-  const [info] = pipelineInfo;
-  if (!info) throw new Error(`no pipeline ${name}`);
-  return info;
-}
 
 const stateOf = async (name: string): Promise<string> =>
   (PipelineState[(await inspect(name)).state] ?? '').replace('PIPELINE_', '');
