@@ -1,7 +1,7 @@
 /** What running jobs of one pipeline know of each other. */
 import { describe, expect, it } from 'vitest';
 import type { JobPlan } from './model.js';
-import { JOBS_MAX, Overlap } from './overlap.js';
+import { BESIDE_AFTER_MS, JOBS_MAX, Overlap } from './overlap.js';
 import { BESIDE_DATUMS_MAX } from './plan-beside.js';
 
 const wait = { signal: new AbortController().signal };
@@ -29,6 +29,17 @@ describe('running jobs', () => {
     overlap.end('a');
     await third;
     expect(overlap.waitsFor('c')).toBe('');
+  });
+
+  it('have none beside them while the oldest may be done in no time', () => {
+    const overlap = new Overlap();
+    expect(overlap.notBeforeMs(1_000)).toBe(0);
+    overlap.start('a', 1_000);
+    overlap.start('b', 1_200);
+    expect(overlap.notBeforeMs(1_100)).toBe(BESIDE_AFTER_MS - 100);
+    expect(overlap.notBeforeMs(1_000 + BESIDE_AFTER_MS)).toBe(0);
+    overlap.end('a');
+    expect(overlap.notBeforeMs(1_200)).toBe(BESIDE_AFTER_MS);
   });
 
   it('stop waiting when they are stopped', async () => {

@@ -16,7 +16,15 @@ export interface Tasks {
   readonly done: number;
 }
 
+/**
+ * How long the oldest job has to run before others begin beside it: jobs that are done sooner cost
+ * less one by one, because a job beside others is planned twice.
+ */
+export const BESIDE_AFTER_MS = 300;
+
 interface Running {
+  /** On the owner's monotonic clock. */
+  readonly startedMs: number;
   plan?: JobPlan;
   tasks?: Tasks;
   /** Tasks on purpose not in the queue. */
@@ -36,8 +44,14 @@ export class Overlap {
     readonly onRoom: () => void = () => undefined,
   ) {}
 
-  start(job: string): void {
-    this.#jobs.set(job, {});
+  start(job: string, startedMs = 0): void {
+    this.#jobs.set(job, { startedMs });
+  }
+
+  /** How long it is until others may begin beside the oldest job; 0 = they may. */
+  notBeforeMs(nowMs: number): number {
+    const [oldest] = this.#jobs.values();
+    return oldest ? Math.max(0, oldest.startedMs + BESIDE_AFTER_MS - nowMs) : 0;
   }
 
   /** The job has ended; nobody waits for it any more. */

@@ -48,6 +48,8 @@ export class PipelineLoop {
   #waitsFor = '';
   #duty: RunningDuty | undefined;
   #known: { specCommit: string; atMs: number; why: string | undefined } | undefined;
+  /** When to look again, whatever happens. */
+  #lookMs = LOOK_MS;
   readonly #changed = new Wakeup();
   readonly #runs: Runs;
   readonly #maker: JobMaker;
@@ -87,6 +89,7 @@ export class PipelineLoop {
     try {
       for (;;) {
         signal.throwIfAborted();
+        this.#lookMs = LOOK_MS;
         const step = await this.#step({ signal: scope.signal });
         if (step === 'gone') {
           await this.#endAll('deletion of the pipeline');
@@ -96,7 +99,7 @@ export class PipelineLoop {
           return;
         }
         if (step === 'again') continue;
-        await this.#changed.wait({ signal, timeoutMs: LOOK_MS, clock: this.deps.clock });
+        await this.#changed.wait({ signal, timeoutMs: this.#lookMs, clock: this.deps.clock });
       }
     } finally {
       stop();
@@ -154,6 +157,11 @@ export class PipelineLoop {
     if (kindOf(info) === 'service') return size < 2;
     if (runsAll(info)) return false;
     if (this.#runs.list().some(({ job }) => job.specCommit !== record.specCommit)) return false;
+    const notBeforeMs = overlap.notBeforeMs(this.deps.clock.monotonicMs());
+    if (notBeforeMs > 0) {
+      this.#lookMs = notBeforeMs;
+      return false;
+    }
     return overlap.hasRoom(slotsWanted(record.parallelism, hostCount(this.deps.views.offers())));
   }
 

@@ -82,7 +82,7 @@ export class Runs {
       });
     const entry: Entry = { job, run, stop, ended };
     this.#entries.set(job.id, entry);
-    this.overlap.start(job.id);
+    this.overlap.start(job.id, this.deps.clock.monotonicMs());
     begin();
     for (const before of earlier) (before as Entry).run.supersede?.();
   }
