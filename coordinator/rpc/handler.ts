@@ -21,6 +21,7 @@ import type { Clock } from '../../core/clock.js';
 import { cancelled, codeOf, unimplemented } from '../../core/errors.js';
 import { newUuid } from '../../core/ids.js';
 import type { Log } from '../../core/log.js';
+import { joinedController } from '../../core/signals.js';
 import type { EpochSource, Hold } from '../../storage/index.js';
 import { toStatus } from '../../proto/status.js';
 import { discardRest, receiveStream, sendStream } from '../../proto/streams.js';
@@ -152,7 +153,8 @@ async function serve(
   const gone = new AbortController();
   call.on('cancelled', () => gone.abort(cancelled('cancelled by the client')));
   const hold = holdOf(method, deps);
-  const signal = AbortSignal.any([gone.signal, deps.stopped, ...(hold ? [hold.signal] : [])]);
+  using scope = joinedController([gone.signal, deps.stopped, ...(hold ? [hold.signal] : [])]);
+  const { signal } = scope;
   const { metadata } = call;
   const ctx: RpcContext = { signal, log, requestId, metadata, peer: call.getPeer() };
   const startMs = deps.clock.monotonicMs();
