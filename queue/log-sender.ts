@@ -7,7 +7,7 @@ import { NEVER } from '../core/signals.js';
 import { logSubject, type LogLine } from './messages.js';
 
 /** How long a line may wait for others; a person who follows does not see it. */
-const HOLD_MS = 20;
+const HOLD_MS = 100;
 /** Text of one message; a line that is longer goes alone. */
 const MESSAGE_CHARS_MAX = 128 * 1024;
 

@@ -72,12 +72,14 @@ export class LiveDatums implements LiveTask {
 
   async #tell(): Promise<void> {
     const { clock, queue, task, count } = this.deps;
-    while (!this.#over.signal.aborted) {
+    for (;;) {
+      // A task that is soon done tells all with its result.
+      await clock.sleep(NEWS_MS, { signal: this.#over.signal }).catch(() => undefined);
+      if (this.#over.signal.aborted) return;
       const { success: processed, failed, recovered } = this.#done;
       // The result tells of the last one.
       if (processed + failed + recovered === count) return;
       queue.publishProgress(task.job, { task: task.task, processed, failed, recovered });
-      await clock.sleep(NEWS_MS, { signal: this.#over.signal }).catch(() => undefined);
     }
   }
 

@@ -35,13 +35,13 @@ const TASK_DATUMS_UNKNOWN = 32;
 const TASK_TARGET_MS = 3_000;
 
 /** Into so many tasks at least goes what a slot has to do, where that is many datums. */
-const TASKS_PER_SLOT = 64;
+const TASKS_PER_SLOT = 32;
 
 /**
  * Sizes: never more than an eighth of what is left per slot, so the tail shrinks to single datums and
  * long datums behind each other in one task cost little (a quarter cost up to 40 % with skewed times);
  * while the mean is unknown tasks start at one datum and double every `slots` tasks. Of very many
- * datums the last tasks have several: a task costs as much as a small datum, and a 64th of a slot's
+ * datums the last tasks have several: a task costs as much as a small datum, and a 32nd of a slot's
  * work makes no tail.
  */
 export function cutTasks(rule: CutRule): TaskSlice[] {
