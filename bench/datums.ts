@@ -35,12 +35,12 @@ function inputs(dir: string, from: number, to: number): void {
   }
 }
 
-/** 10,000 trivial datums on 20 slots against `xargs -P20` with the same commands; then one more. */
+/** 30,000 trivial datums on 20 slots against `xargs -P20` with the same commands; then one more. */
 export async function datums(): Promise<Row[]> {
   const dir = mkdtempSync(join(tmpdir(), 'tusk-bench-datums-'));
   await using stack = await openStack({ workers: 20 });
   try {
-    const count = 10_000;
+    const count = 30_000;
     const files = join(dir, 'files');
     inputs(files, 0, count);
     await stack.tusk(['create', 'repo', 'data']);
@@ -69,7 +69,7 @@ export async function datums(): Promise<Row[]> {
     const { stdout } = await stack.tusk(['list', 'job']);
     if (!/1 \+ \d+ \/ \d+/.test(stdout)) throw new Error(`nothing was skipped:\n${stdout}`);
     rows.push({
-      what: 'one new file after 10,000 processed datums',
+      what: 'one new file after 30,000 processed datums',
       ours: 'tusk put file data@master:/new -f one && tusk flush commit data@master',
       oursValue: `${median.toFixed(2)} s`,
       rival: '',

@@ -2,7 +2,7 @@
  * Reads what user code left in /pfs/out. Files are uploaded, links into inputs become references
  * (nothing read, nothing uploaded), other links are followed.
  */
-import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { invalidInput, messageOf } from '../core/errors.js';
 import type { DatumInput, WorkDatum } from '../queue/messages.js';
@@ -73,13 +73,14 @@ class Collector implements Collected {
   }
 
   async #file(path: string, host: string, size: number): Promise<void> {
-    const content = size < PACKED_BYTES_MAX ? await this.#small(host) : await this.#large(host);
+    const small = size < PACKED_BYTES_MAX;
+    const content = small ? await this.#small(host, size) : await this.#large(host);
     this.uploadBytes += content.size;
     this.ops.push({ op: 'append', path, seq: this.options.datum.index, content });
   }
 
-  async #small(host: string): Promise<FileContent> {
-    const bytes = walking(() => readWhole(host));
+  async #small(host: string, size: number): Promise<FileContent> {
+    const bytes = walking(() => readWhole(host, size));
     return this.options.writer().writeBytes(bytes);
   }
 
@@ -176,10 +177,11 @@ function checkUtf8(host: string, path: string): void {
   }
 }
 
-function readWhole(host: string): Buffer {
+/** The first `size` bytes, or as many as there are. */
+function readWhole(host: string, size: number): Buffer {
   const fd = openSync(host, 'r');
   try {
-    const bytes = Buffer.allocUnsafe(fstatSync(fd).size);
+    const bytes = Buffer.allocUnsafe(size);
     let at = 0;
     for (;;) {
       const length = at < bytes.length ? readSync(fd, bytes, at, bytes.length - at, null) : 0;

@@ -11,7 +11,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { WarmChannel } from './warm-channel.js';
 import type { Sandbox } from './sandbox.js';
@@ -25,6 +25,8 @@ interface Agent {
   readonly child: ChildProcess;
   readonly ready: Promise<boolean>;
   initPid?: number;
+  /** The shared variables that it was told. */
+  env?: RunCommand['env'];
   /** The command that stays alive in it. */
   token?: string;
   stays?: { readonly key: string; readonly channel: WarmChannel };
@@ -37,6 +39,8 @@ interface Current {
 
 /** What bwrap or unshare said when a namespace could not be made. */
 const STARTUP_BYTES = 4096;
+/** Size of an empty directory on a tmpfs, which private ones are; every entry adds 20. */
+const EMPTY_TMPFS_BYTES = 40;
 /** The agent could not get rid of what a run left behind. */
 const EXIT_LEFTOVERS = 99;
 
@@ -82,7 +86,7 @@ export class NamespaceSandbox implements Sandbox {
     return new Promise<RunEnd>((resolve) => {
       if (key === undefined) {
         this.#current = { token, end: resolve };
-        agent.child.stdin?.write(this.#script(command, token));
+        agent.child.stdin?.write(this.#script(agent, command, token));
         return;
       }
       const failed = (message: string): void => {
@@ -93,7 +97,7 @@ export class NamespaceSandbox implements Sandbox {
         const [, , , , , requests, answers] = agent.child.stdio as readonly unknown[];
         const channel = new WarmChannel(requests as Writable, answers as Readable);
         agent.stays = { key, channel };
-        agent.child.stdin?.write(this.#script(command, token));
+        agent.child.stdin?.write(this.#script(agent, command, token));
         agent.token = token;
       }
       this.#current = {
@@ -111,9 +115,27 @@ export class NamespaceSandbox implements Sandbox {
     });
   }
 
-  #script(command: RunCommand, token: string): string {
+  #script(agent: Agent, command: RunCommand, token: string): string {
     const { limits, warm } = this.place;
-    return runScript(command, { token, ...(limits ? { limits } : {}), warm: warm === true });
+    const known = agent.env === command.env;
+    agent.env = command.env;
+    const empty = this.#isTidy();
+    const options = { token, known, empty, warm: warm === true };
+    return runScript(command, limits ? { ...options, limits } : options);
+  }
+
+  /**
+   * Whether the private directories are empty; nothing runs while this looks. The agent can do no
+   * better than three patterns for each, which takes it four times as long.
+   */
+  #isTidy(): boolean {
+    const { root } = this;
+    if (root === '') return false;
+    try {
+      return PRIVATE_DIRS.every((dir) => statSync(root + dir).size === EMPTY_TMPFS_BYTES);
+    } catch {
+      return false;
+    }
   }
 
   kill(): void {

@@ -71,7 +71,7 @@ export class PlainSandbox implements Sandbox {
     return new Promise((resolve) => {
       const child = spawn(program ?? '', args, {
         cwd: command.cwd,
-        env: { ...command.env },
+        env: { ...command.env, ...command.own },
         detached: true,
         stdio: ['pipe', stdout, stderr, onAnswer ? 'pipe' : 'ignore'],
         ...(command.user ? { uid: command.user.uid, gid: command.user.gid } : {}),

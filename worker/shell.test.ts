@@ -41,6 +41,20 @@ describe('scripts for the agent', () => {
     expect(out.some((line) => line.startsWith('OLDPWD='))).toBe(false);
   });
 
+  it('has variables of a run beside and in place of those that were told before', () => {
+    const env = { A: '1', B: "2'", 'x-y': '3' };
+    const first = { ...command, env, own: { A: '4', C: '5\n6', 'x-y': '7' }, argv: ['env'] };
+    const second = { ...command, env, own: {}, argv: ['env'] };
+    const out = run(
+      runScript(first, { token: 'T' }) +
+        runScript(second, { token: 'U', known: true, empty: true }),
+    );
+    const [one = '', two = ''] = out.split('end 0\n');
+    for (const text of ['A=4\n', "B=2'\n", 'C=5\n6\n', 'x-y=7\n']) expect(one).toContain(text);
+    for (const text of ['A=1\n', "B=2'\n", 'x-y=3\n']) expect(two).toContain(text);
+    expect(two).not.toContain('C=');
+  });
+
   it('does not take a program with "=" in its name for a variable', () => {
     const env = { 'x-y': 'z' };
     expect(run(runScript({ ...command, env, argv: ['a=b'] }, { token: 'T' }))).toBe('end 127\n');

@@ -51,31 +51,62 @@ export interface ScriptOptions {
   /** Unguessable for user code. */
   readonly token: string;
   readonly limits?: Limits;
+  /** The agent was told the variables that runs of this command share. */
+  readonly known?: boolean;
+  /** Nothing is in the private directories. */
+  readonly empty?: boolean;
   /** The sandbox has the descriptors of processes that stay alive (5 and 6). */
   readonly warm?: boolean;
 }
 
 /** The script of one run. */
-export function runScript(command: RunCommand, { token, limits, warm }: ScriptOptions): string {
-  const plain: string[] = [];
-  const odd: string[] = [];
-  for (const [name, value] of Object.entries(command.env)) {
-    if (name === '' || name.includes('=')) continue;
-    if (IDENTIFIER.test(name) && !SHELL_NAMES.test(name)) plain.push(`${name}=${quote(value)}`);
-    else odd.push(quote(`${name}=${value}`));
-  }
+export function runScript(command: RunCommand, options: ScriptOptions): string {
+  const { token, limits, known, empty, warm } = options;
+  const shared = sharedVariables(command.env);
+  const own = variables(command.own ?? {});
+  const odd = [...shared.odd, ...own.odd];
   let words = command.argv.map(quote);
   if (odd.length > 0) words.unshift('/usr/bin/env', ...odd, ...guard(command.argv));
   if (command.user) words = asUser(command.user, words);
-  const exports = plain.length > 0 ? `export ${plain.join(' ')} && ` : '';
   const stays = command.request !== undefined;
   const fed = !stays && command.stdin !== '';
   const input = stays ? '<&5 3>&6' : `${fed ? `<<'${token}'` : '</dev/null'} 3>&-`;
   const closing = warm ? ' 5<&- 6>&-' : '';
   const text = fed ? `${withNewline(command.stdin)}${token}\n` : '';
   const cd = `cd ${quote(command.cwd)} && unset OLDPWD`;
-  const run = `${ulimits(limits)}${cd} && ${exports}exec ${words.join(' ')}`;
-  return `c\n(${run}) ${input}${closing}\n${text}e ${token}\n`;
+  const run = `${ulimits(limits)}${cd} && x && ${own.exports} && exec ${words.join(' ')}`;
+  // A function, so that the shell reads the shared variables once and not for every datum.
+  const tell = known ? '' : `x() {\n${shared.exports}\n}\n`;
+  return `${tell}${empty ? '' : 'c\n'}(${run}) ${input}${closing}\n${text}e ${token}\n`;
+}
+
+interface Variables {
+  /** A shell command. */
+  readonly exports: string;
+  /** Words for `env`: what a shell can not set. */
+  readonly odd: readonly string[];
+}
+
+function variables(env: RunCommand['env']): Variables {
+  const plain: string[] = [];
+  const odd: string[] = [];
+  for (const [name, value] of Object.entries(env)) {
+    if (name === '' || name.includes('=')) continue;
+    if (IDENTIFIER.test(name) && !SHELL_NAMES.test(name)) plain.push(`${name}=${quote(value)}`);
+    else odd.push(quote(`${name}=${value}`));
+  }
+  return { exports: plain.length > 0 ? `export ${plain.join(' ')}` : ':', odd };
+}
+
+/** By the environment, which runs of one command share. */
+const shared = new WeakMap<RunCommand['env'], Variables>();
+
+function sharedVariables(env: RunCommand['env']): Variables {
+  const known = shared.get(env);
+  if (known) return known;
+  const made = variables(env);
+  shared.set(env, made);
+  return made;
 }
 
 /**

@@ -144,7 +144,11 @@ export class SlotFiles {
 
   clearOut(): void {
     // Names may be no text at all.
-    for (const name of readdirSync(this.out, { encoding: 'buffer' })) remove(below(this.out, name));
+    for (const name of readdirSync(this.out, { encoding: 'buffer' })) {
+      const path = below(this.out, name);
+      // Mostly files, and looking first costs more than being wrong now and then.
+      if (!isGone(path)) remove(path);
+    }
   }
 
   /** Counts a call; true when the event loop should get a turn. */
@@ -161,6 +165,16 @@ export function nextTurn(): Promise<void> {
 
 function below(dir: string | Buffer, name: Buffer): Buffer {
   return Buffer.concat([Buffer.from(dir), Buffer.from('/'), name]);
+}
+
+/** Removes what is no directory; false when it is one. */
+function isGone(path: Buffer): boolean {
+  try {
+    unlinkSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function remove(path: string | Buffer): void {

@@ -48,8 +48,10 @@ export interface CgroupHome {
 /** One process to run. */
 export interface RunCommand {
   readonly argv: readonly string[];
-  /** Exactly the environment of the process, apart from what a shell sets itself (PWD). */
+  /** With `own` exactly the environment of the process, apart from what a shell sets itself (PWD). */
   readonly env: Readonly<Record<string, string>>;
+  /** More of it, of this run alone; it wins. */
+  readonly own?: Readonly<Record<string, string>>;
   readonly cwd: string;
   /** Fed to standard input; empty = end of file at once. */
   readonly stdin: string;

@@ -157,7 +157,7 @@ class Slot {
     const { env, request } = own;
     return {
       ...this.#command,
-      ...(env ? { env: { ...this.#command.env, ...env } } : {}),
+      ...(env ? { own: env } : {}),
       ...(request === undefined ? {} : { request }),
     };
   }

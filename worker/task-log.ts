@@ -6,7 +6,7 @@
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { constants, deflateRaw, inflateRaw } from 'node:zlib';
+import { constants, deflateRaw, deflateRawSync, inflateRaw } from 'node:zlib';
 import type { LinesSoFar, LogLine, TaskMessage } from '../queue/messages.js';
 import { LineFramer } from './line-framer.js';
 import { LINE_BYTES_MAX, type OutputLine } from './spawner-protocol.js';
@@ -17,6 +17,8 @@ const DEFLATED_END = Buffer.from([0x03, 0x00]);
 const inflate = promisify(inflateRaw);
 /** Text kept before it is deflated. */
 const BLOCK_CHARS = 1024 * 1024;
+/** Text that is deflated at once: half a millisecond, less than a trip to the thread pool. */
+const AT_ONCE_BYTES = 64 * 1024;
 /** Deflated bytes of a segment. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;
 /** Text of a run in progress that is kept for readers; it is all in the segments afterwards. */
@@ -203,7 +205,9 @@ export class TaskLog {
     const first = this.#textFirst;
     const next = this.#count;
     const finishFlush = constants.Z_SYNC_FLUSH;
-    const bytes = await deflate(text, { level: constants.Z_BEST_SPEED, finishFlush });
+    const options = { level: constants.Z_BEST_SPEED, finishFlush };
+    const atOnce = text.length <= AT_ONCE_BYTES;
+    const bytes = atOnce ? deflateRawSync(text, options) : await deflate(text, options);
     this.#text = this.#text.slice(length);
     this.#textFirst = next;
     this.#blocks.push({ first, bytes });
