@@ -39,17 +39,23 @@ function slowSink(archives: number[], ms: number): SpoutSink {
 
 const run = (script: string) => promisify(execFile)('sh', ['-c', script], { cwd: dir });
 
+/** A reader of `dir`/out that takes `ms` to store an archive; `archives` gets their sizes. */
+async function beginReading(ms: number) {
+  const path = join(dir, 'out');
+  await makePipe(path);
+  const archives: number[] = [];
+  const pipe = new SpoutPipe(path);
+  const sink = slowSink(archives, ms);
+  const reading = pipe.read({ sink, signal: NEVER, intact: () => Promise.resolve(true) });
+  return { archives, pipe, reading };
+}
+
 describe('the pipe of a spout', () => {
   it.each([
     ['as fast as they come', 0],
     ['slower than they come', 20],
   ])('gives every archive, stored %s', async (_how, ms) => {
-    const path = join(dir, 'out');
-    await makePipe(path);
-    const archives: number[] = [];
-    const pipe = new SpoutPipe(path);
-    const sink = slowSink(archives, ms);
-    const reading = pipe.read({ sink, signal: NEVER, intact: () => Promise.resolve(true) });
+    const { archives, pipe, reading } = await beginReading(ms);
     await run('echo hello > x; for i in $(seq 60); do tar cf - x > out; done');
     // The process has ended: what it wrote last is still in the pipe.
     pipe.close();
@@ -58,12 +64,7 @@ describe('the pipe of a spout', () => {
   });
 
   it('loses nothing that is written while an end is noticed', async () => {
-    const path = join(dir, 'out');
-    await makePipe(path);
-    const archives: number[] = [];
-    const pipe = new SpoutPipe(path);
-    const sink = slowSink(archives, 0);
-    const reading = pipe.read({ sink, signal: NEVER, intact: () => Promise.resolve(true) });
+    const { archives, pipe, reading } = await beginReading(0);
     await run('echo hello > x; tar -b 1 -cf y x');
     // Each comes and goes at once, at another moment of what the reader does.
     const writer = `const fs = require('node:fs');
@@ -81,12 +82,7 @@ describe('the pipe of a spout', () => {
   });
 
   it('ends without writers', async () => {
-    const path = join(dir, 'out');
-    await makePipe(path);
-    const archives: number[] = [];
-    const pipe = new SpoutPipe(path);
-    const sink = slowSink(archives, 0);
-    const reading = pipe.read({ sink, signal: NEVER, intact: () => Promise.resolve(true) });
+    const { archives, pipe, reading } = await beginReading(0);
     pipe.close();
     await reading;
     expect(archives).toEqual([]);
