@@ -99,13 +99,13 @@ function variables(env: RunCommand['env']): Variables {
 }
 
 /** By the environment, which runs of one command share. */
-const shared = new WeakMap<RunCommand['env'], Variables>();
+const knownVariables = new WeakMap<RunCommand['env'], Variables>();
 
 function sharedVariables(env: RunCommand['env']): Variables {
-  const known = shared.get(env);
+  const known = knownVariables.get(env);
   if (known) return known;
   const made = variables(env);
-  shared.set(env, made);
+  knownVariables.set(env, made);
   return made;
 }
 

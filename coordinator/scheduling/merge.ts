@@ -154,8 +154,8 @@ class Parts {
 
   /** False when the datum has no outputs. */
   add(record: DatumRecord): boolean {
+    if (!hasOutputs(record)) return false;
     const { run, seq } = record;
-    if (!hasOutputs(record) || run === undefined) return false;
     const name = nameOf(record);
     const part = this.#parts.get(name) ?? { run, select: new Map<number, number>() };
     this.#parts.set(name, part);
@@ -175,7 +175,8 @@ class Parts {
   }
 }
 
-function hasOutputs({ state, outputs, run }: DatumRecord): boolean {
+function hasOutputs(record: DatumRecord): record is DatumRecord & { readonly run: string } {
+  const { state, outputs, run } = record;
   return state === 'success' && outputs > 0 && run !== undefined;
 }
 

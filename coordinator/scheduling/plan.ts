@@ -239,31 +239,37 @@ const NO_KEY = Buffer.alloc(0);
 
 /** Every datum's key and id, sorted by key. */
 async function entriesOf(list: DatumList, wait: Wait): Promise<Entry[]> {
-  const keys = new KeyMaker();
   const entries: Entry[] = [];
-  for (let index = 0; index < list.length; index += 1) {
-    const datum = list.at(index);
-    entries.push({ ...keys.keyOf(datum), id: datumId(datum), index });
-    if ((index & 1023) === 1023) {
-      wait.signal.throwIfAborted();
-      await setImmediate();
-    }
-  }
+  await eachKeyed(list, wait, (key, datum, index) => {
+    entries.push({ ...key, id: datumId(datum), index });
+  });
   return entries.sort((a, b) => Buffer.compare(a.key, b.key));
 }
 
 /** Place of each datum in the enumeration, by its key (latin1). */
 export async function placesOf(list: DatumList, wait: Wait): Promise<ReadonlyMap<string, number>> {
-  const keys = new KeyMaker();
   const places = new Map<string, number>();
+  await eachKeyed(list, wait, ({ key }, _datum, index) => {
+    places.set(key.toString('latin1'), index);
+  });
+  return places;
+}
+
+/** Goes through the datums with their keys; other work runs meanwhile. */
+async function eachKeyed(
+  list: DatumList,
+  wait: Wait,
+  look: (key: ReturnType<KeyMaker['keyOf']>, datum: Datum, index: number) => void,
+): Promise<void> {
+  const keys = new KeyMaker();
   for (let index = 0; index < list.length; index += 1) {
-    places.set(keys.keyOf(list.at(index)).key.toString('latin1'), index);
+    const datum = list.at(index);
+    look(keys.keyOf(datum), datum, index);
     if ((index & 1023) === 1023) {
       wait.signal.throwIfAborted();
       await setImmediate();
     }
   }
-  return places;
 }
 
 async function carryOver(
