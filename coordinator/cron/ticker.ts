@@ -163,9 +163,13 @@ class Ticker {
   /** An unfinished head would hold up every tick; ticks themselves are never left unfinished. */
   async #dropUnfinished(cron: CronInput, wait: Wait): Promise<void> {
     const { versioning, log } = this.deps;
-    const head = versioning.branches.get(`br/${cron.repo}/${TICK_BRANCH}`)?.head;
-    const commit =
-      head === undefined ? undefined : await versioning.commit({ repo: cron.repo, id: head }, wait);
+    // Not our view of the branch: what it does not show yet would hold up ticks for ever.
+    const branch = { repo: cron.repo, name: TICK_BRANCH };
+    const { head } = await versioning.inspectBranch(branch, wait).catch((error: unknown) => {
+      if (codeOf(error) === 'NOT_FOUND') return { head: undefined };
+      throw error;
+    });
+    const commit = head && (await versioning.commit({ repo: cron.repo, id: head }, wait));
     if (!commit || commit.finished !== undefined) return;
     await versioning.deleteCommit({ repo: cron.repo, id: commit.id }, wait);
     log.warn(
