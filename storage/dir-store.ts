@@ -39,6 +39,7 @@ const PARTS_MAX = 1024;
 
 export class DirStore implements ObjectStore {
   readonly place: string;
+  readonly counts = { reads: 0, readBytes: 0, readsHedged: 0, slowDowns: 0 };
   readonly #writes = new Semaphore(PARALLEL_WRITES);
   readonly #reads = new Semaphore(PARALLEL_READS);
   readonly #made = new Map<string, Promise<void>>();
@@ -88,7 +89,10 @@ export class DirStore implements ObjectStore {
           length <= KNOWN_BYTES_MAX
             ? length
             : Math.max(0, Math.min(length, (await file.stat()).size - offset));
-        return await readFully(file, offset, bufferFor(wanted, options), options.signal);
+        const bytes = await readFully(file, offset, bufferFor(wanted, options), options.signal);
+        this.counts.reads += 1;
+        this.counts.readBytes += bytes.length;
+        return bytes;
       } catch (error) {
         throw this.#translate(error, key);
       } finally {

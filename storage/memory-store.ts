@@ -5,6 +5,7 @@ import type { Wait } from './types.js';
 
 export class MemoryStore implements ObjectStore {
   readonly place = 'memory';
+  readonly counts = { reads: 0, readBytes: 0, readsHedged: 0, slowDowns: 0 };
   readonly #objects = new Map<string, Buffer>();
   /** Requests so far, by kind of call. */
   readonly calls = { put: 0, get: 0 };
@@ -23,7 +24,10 @@ export class MemoryStore implements ObjectStore {
       if (!found) throw notFound(`object ${key} not found in ${this.place}`, { fields: { key } });
       const from = options.offset ?? 0;
       const to = options.length === undefined ? found.length : from + options.length;
-      return Buffer.from(found.subarray(from, to));
+      const bytes = Buffer.from(found.subarray(from, to));
+      this.counts.reads += 1;
+      this.counts.readBytes += bytes.length;
+      return bytes;
     });
   }
 

@@ -30,9 +30,20 @@ export interface ObjectInfo {
   readonly size: number;
 }
 
+/** What reading from a store took, since it was opened. */
+export interface StoreCounts {
+  readonly reads: number;
+  readonly readBytes: number;
+  /** Further requests for reads whose first one took too long. */
+  readonly readsHedged: number;
+  /** Answers that asked to slow down. */
+  readonly slowDowns: number;
+}
+
 export interface ObjectStore extends AsyncDisposable {
   /** For people: `directory /data/objects`, `bucket b at http://host:port`. */
   readonly place: string;
+  readonly counts: StoreCounts;
   put(key: string, bytes: Uint8Array | readonly Uint8Array[], options: PutOptions): Promise<void>;
   /** Throws NOT_FOUND when there is no such object. */
   get(key: string, options: GetOptions): Promise<Buffer>;

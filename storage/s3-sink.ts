@@ -3,7 +3,7 @@
  * together from parts that are read and sent a few at a time.
  *
  * S1 An object appears whole or not at all; parts of one that broke off are taken back.
- * S2 One retry layer: s3-retry.ts.
+ * S2 All requests go through s3-requests.ts.
  */
 import {
   AbortMultipartUploadCommand,
@@ -18,8 +18,7 @@ import { codeOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { orderedAhead } from './ordered-ahead.js';
 import { newS3Client, type S3Credentials } from './s3-client.js';
-import type { S3Place } from './s3-errors.js';
-import { tryS3 } from './s3-retry.js';
+import { S3Requests } from './s3-requests.js';
 import type { SourceAddress } from './s3-source.js';
 import type { Wait } from './types.js';
 
@@ -36,7 +35,8 @@ const ABORT_MS = 5_000;
 
 export class S3Sink implements Disposable {
   readonly #client: S3Client;
-  readonly #at: S3Place;
+  readonly #requests: S3Requests;
+  readonly #bucket: string;
 
   constructor(
     address: SourceAddress,
@@ -48,7 +48,14 @@ export class S3Sink implements Disposable {
   ) {
     this.#client = newS3Client({ ...address, credentials: deps.s3, sockets: SOCKETS });
     const { bucket, endpoint, region } = address;
-    this.#at = { bucket, endpoint: endpoint ?? `https://s3.${region}.amazonaws.com` };
+    this.#bucket = bucket;
+    this.#requests = new S3Requests({
+      ...{ clock: deps.clock, log: deps.log, who: 'sink', baseDelayMs: 100 },
+      at: { bucket, endpoint: endpoint ?? `https://s3.${region}.amazonaws.com` },
+      budgetMs: RETRY_BUDGET_MS,
+      // Anything else the egress hears of at once: it tries again, and says why.
+      retryable: (error) => codeOf(error) === 'OVERLOADED',
+    });
   }
 
   /** Writes an object of `size` bytes, replacing what is there. */
@@ -120,7 +127,7 @@ export class S3Sink implements Disposable {
   }
 
   #locate(key: string): { Bucket: string; Key: string } {
-    return { Bucket: this.#at.bucket, Key: key };
+    return { Bucket: this.#bucket, Key: key };
   }
 
   async #try<T>(
@@ -128,12 +135,7 @@ export class S3Sink implements Disposable {
     wait: Wait,
     work: (abort: { abortSignal: AbortSignal }) => Promise<T>,
   ): Promise<T> {
-    const { clock, log } = this.deps;
-    // Anything else the egress hears of at once: it tries again, and says why.
-    const retryable = (error: unknown): boolean => codeOf(error) === 'OVERLOADED';
-    const limits = { baseDelayMs: 100, budgetMs: RETRY_BUDGET_MS, retryable };
-    return tryS3({ clock, log, at: this.#at, who: 'sink', ...limits }, key, wait, () =>
-      work({ abortSignal: wait.signal }),
-    );
+    const send = (): Promise<T> => work({ abortSignal: wait.signal });
+    return this.#requests.send(key, wait, send, { kind: 'write' });
   }
 }

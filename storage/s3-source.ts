@@ -2,13 +2,14 @@
  * Objects of other people's buckets, for reading only: what `put file` takes from an s3 URL, and
  * what linked files go on being read from.
  *
- * R1 One retry layer: s3-retry.ts.
+ * R1 All requests go through s3-requests.ts.
  * R2 A read that names an ETag gets bytes of exactly that version, or STATE_CONFLICT.
  */
 import {
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  type GetObjectCommandOutput,
   type S3Client,
 } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
@@ -18,7 +19,8 @@ import type { Log } from '../core/log.js';
 import { Semaphore } from '../core/semaphore.js';
 import { collect, newS3Client, type S3Credentials } from './s3-client.js';
 import type { S3Place } from './s3-errors.js';
-import { tryS3 } from './s3-retry.js';
+import { sizeClass } from './s3-hedge.js';
+import { S3Requests } from './s3-requests.js';
 import type { Wait } from './types.js';
 
 /** A bucket, and how to reach it. */
@@ -42,6 +44,7 @@ const RETRY_BUDGET_MS = 15_000;
 
 export class S3Source implements Disposable {
   readonly #client: S3Client;
+  readonly #requests: S3Requests;
   readonly #at: S3Place;
   readonly #reads = new Semaphore(PARALLEL);
 
@@ -56,14 +59,24 @@ export class S3Source implements Disposable {
     this.#client = newS3Client({ ...address, credentials: deps.s3, sockets: SOCKETS });
     const { bucket, endpoint, region } = address;
     this.#at = { bucket, endpoint: endpoint ?? `https://s3.${region}.amazonaws.com` };
+    this.#requests = new S3Requests({
+      ...{ clock: deps.clock, log: deps.log, at: this.#at, who: 'source' },
+      budgetMs: RETRY_BUDGET_MS,
+      // A bucket that is not there is no weather here: it is somebody's typing error.
+      retryable: (error) =>
+        !isNoBucket(error) && ['UNAVAILABLE', 'OVERLOADED'].includes(codeOf(error)),
+    });
   }
 
   /** NOT_FOUND when there is no such object. */
   async head(key: string, wait: Wait): Promise<SourceObject> {
-    return this.#try(key, wait, async () => {
-      const command = new HeadObjectCommand({ Bucket: this.#at.bucket, Key: key });
-      const reply = await this.#client.send(command, { abortSignal: wait.signal });
-      return { key, size: reply.ContentLength ?? 0, etag: reply.ETag ?? '' };
+    const input = { Bucket: this.#at.bucket, Key: key };
+    return this.#requests.read(key, wait, {
+      size: 'head',
+      ask: ({ signal }) => this.#client.send(new HeadObjectCommand(input), { abortSignal: signal }),
+      take: ({ ContentLength = 0, ETag = '' }) =>
+        Promise.resolve({ key, size: ContentLength, etag: ETag }),
+      drop: () => undefined,
     });
   }
 
@@ -74,29 +87,36 @@ export class S3Source implements Disposable {
   ): Promise<Buffer> {
     const { key, etag } = object;
     const { signal, offset, length } = range;
-    const command = new GetObjectCommand({
+    const input = {
       Bucket: this.#at.bucket,
       Key: key,
       Range: `bytes=${offset}-${offset + length - 1}`,
       ...(etag === '' ? {} : { IfMatch: etag }),
-    });
+    };
+    const ask = async (one: Wait): Promise<GetObjectCommandOutput> => {
+      const reply = await this.#client
+        .send(new GetObjectCommand(input), { abortSignal: one.signal })
+        .catch((error: unknown) => {
+          if (isChanged(error)) throw this.#changed(key, etag, 'another one');
+          throw error;
+        });
+      // Not every server honours the condition.
+      if (etag !== '' && reply.ETag !== undefined && reply.ETag !== etag) {
+        (reply.Body as Readable).destroy();
+        throw this.#changed(key, etag, reply.ETag);
+      }
+      return reply;
+    };
+    const take = async (reply: GetObjectCommandOutput): Promise<Buffer> => {
+      const bytes = await collect(reply.Body as Readable, reply.ContentLength, { signal });
+      if (bytes.length !== length) throw this.#changed(key, etag, `${bytes.length} bytes`);
+      return bytes;
+    };
+    const drop = (late: GetObjectCommandOutput): void => {
+      (late.Body as Readable).destroy();
+    };
     return this.#reads.with(range, () =>
-      this.#try(key, range, async () => {
-        const reply = await this.#client
-          .send(command, { abortSignal: signal })
-          .catch((error: unknown) => {
-            if (isChanged(error)) throw this.#changed(key, etag, 'another one');
-            throw error;
-          });
-        // Not every server honours the condition.
-        if (etag !== '' && reply.ETag !== undefined && reply.ETag !== etag) {
-          (reply.Body as Readable).destroy();
-          throw this.#changed(key, etag, reply.ETag);
-        }
-        const bytes = await collect(reply.Body as Readable, reply.ContentLength, { signal });
-        if (bytes.length !== length) throw this.#changed(key, etag, `${bytes.length} bytes`);
-        return bytes;
-      }),
+      this.#requests.read(key, range, { size: sizeClass(length), ask, take, drop }),
     );
   }
 
@@ -108,7 +128,7 @@ export class S3Source implements Disposable {
         Prefix: prefix,
         ...(token === undefined ? {} : { ContinuationToken: token }),
       });
-      const page = await this.#try(prefix, wait, () =>
+      const page = await this.#requests.send(prefix, wait, () =>
         this.#client.send(command, { abortSignal: wait.signal }),
       );
       for (const { Key, Size, ETag } of page.Contents ?? []) {
@@ -128,15 +148,6 @@ export class S3Source implements Disposable {
       `s3://${this.#at.bucket}/${key} has changed at its source (${this.#at.endpoint}): ` +
         `it had ETag ${etag}, found ${found}`,
     );
-  }
-
-  async #try<T>(key: string, wait: Wait, work: () => Promise<T>): Promise<T> {
-    const { clock, log } = this.deps;
-    // A bucket that is not there is no weather here: it is somebody's typing error.
-    const retryable = (error: unknown): boolean =>
-      !isNoBucket(error) && ['UNAVAILABLE', 'OVERLOADED'].includes(codeOf(error));
-    const limits = { budgetMs: RETRY_BUDGET_MS, retryable };
-    return tryS3({ clock, log, at: this.#at, who: 'source', ...limits }, key, wait, work);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Objects in an S3 bucket, through any server that speaks the S3 API with path-style addresses.
  *
- * S1 One retry layer: the SDK's own is off; s3-retry.ts tries again with jitter within a budget.
+ * S1 All requests go through s3-requests.ts: one retry layer, paced, reads hedged.
  * S2 Puts are unconditional: names are digests, so a repeat writes the same bytes (some servers
  *    refuse conditional puts).
  * S3 The digest we already know is the signed payload hash, so the server verifies what arrived
@@ -24,10 +24,17 @@ import type { Log } from '../core/log.js';
 import { Semaphore } from '../core/semaphore.js';
 import { sha256Hex } from '../core/sha256.js';
 import { NEVER } from '../core/signals.js';
-import type { GetOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.js';
+import type {
+  GetOptions,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  StoreCounts,
+} from './object-store.js';
 import { collect, newS3Client } from './s3-client.js';
 import type { S3Place } from './s3-errors.js';
-import { tryS3 } from './s3-retry.js';
+import { sizeClass } from './s3-hedge.js';
+import { S3Requests } from './s3-requests.js';
 import type { Wait } from './types.js';
 
 export interface S3StoreOptions {
@@ -101,12 +108,14 @@ export function parseS3Url(text: string): S3Config {
 export class S3Store implements ObjectStore {
   readonly place: string;
   readonly #client: S3Client;
+  readonly #requests: S3Requests;
   readonly #at: S3Place;
   readonly #puts = new Semaphore(PARALLEL_PUTS);
   readonly #gets = new Semaphore(PARALLEL_GETS);
   readonly #deletes = new Semaphore(PARALLEL_DELETES);
   readonly #prefix: string;
   readonly #options: S3StoreOptions;
+  readonly #reads = { reads: 0, readBytes: 0 };
 
   constructor(config: S3Config, options: S3StoreOptions) {
     const endpoint = config.endpoint ?? `https://s3.${config.region}.amazonaws.com`;
@@ -115,19 +124,29 @@ export class S3Store implements ObjectStore {
     this.#prefix = config.prefix;
     this.#options = options;
     this.#client = newS3Client({ ...config, credentials: options.s3, sockets: SOCKETS });
+    this.#requests = new S3Requests({
+      ...{ clock: options.clock, log: options.log, at: this.#at, who: 'object store' },
+      budgetMs: RETRY_BUDGET_MS,
+      prefixOf: (key) => key.slice(0, key.lastIndexOf('/') + 1),
+    });
+  }
+
+  get counts(): StoreCounts {
+    return { ...this.#reads, ...this.#requests.counts };
   }
 
   async ensureBucket(wait: Wait): Promise<void> {
     const Bucket = this.#at.bucket;
     const abort = { abortSignal: wait.signal };
+    const limits = { budgetMs: OPEN_BUDGET_MS };
     try {
       const look = new HeadBucketCommand({ Bucket });
-      await this.#try('', wait, () => this.#client.send(look, abort), OPEN_BUDGET_MS);
+      await this.#requests.send('', wait, () => this.#client.send(look, abort), limits);
     } catch (error) {
       if (codeOf(error) !== 'NOT_FOUND') throw error;
       this.#options.log.info({ bucket: Bucket }, 'the bucket does not exist; making it');
       const make = new CreateBucketCommand({ Bucket });
-      await this.#try('', wait, () => this.#client.send(make, abort), OPEN_BUDGET_MS);
+      await this.#requests.send('', wait, () => this.#client.send(make, abort), limits);
     }
   }
 
@@ -139,7 +158,7 @@ export class S3Store implements ObjectStore {
     await this.#puts.with(options, async () => {
       const body = joined(bytes);
       const digest = options.sha256?.toString('hex') ?? sha256Hex(body);
-      await this.#try(key, options, async () => {
+      const send = async (): Promise<void> => {
         const command = new PutObjectCommand({
           ...this.#locate(key),
           Body: body,
@@ -154,7 +173,8 @@ export class S3Store implements ObjectStore {
           { step: 'build', name: 'knownPayloadHash' },
         );
         await this.#client.send(command, { abortSignal: options.signal });
-      });
+      };
+      await this.#requests.send(key, options, send, { kind: 'write' });
     });
   }
 
@@ -163,25 +183,36 @@ export class S3Store implements ObjectStore {
     if (length === 0) return Buffer.alloc(0);
     const last = length === undefined ? '' : String(offset + length - 1);
     const range = offset > 0 || length !== undefined ? { Range: `bytes=${offset}-${last}` } : {};
-    return this.#gets.with(options, () =>
-      this.#try(key, options, async () => {
-        const command = new GetObjectCommand({ ...this.#locate(key), ...range });
-        try {
-          const reply = await this.#client.send(command, { abortSignal: options.signal });
-          return await collect(reply.Body as Readable, reply.ContentLength, options);
-        } catch (error) {
-          if (isOutOfRange(error)) return Buffer.alloc(0);
-          throw error;
-        }
-      }),
-    );
+    const input = { ...this.#locate(key), ...range };
+    return this.#gets.with(options, async () => {
+      try {
+        const bytes = await this.#requests.read(key, options, {
+          size: sizeClass(length),
+          ask: ({ signal }) =>
+            this.#client.send(new GetObjectCommand(input), { abortSignal: signal }),
+          take: (reply) => collect(reply.Body as Readable, reply.ContentLength, options),
+          drop: (late) => (late.Body as Readable).destroy(),
+        });
+        this.#reads.reads += 1;
+        this.#reads.readBytes += bytes.length;
+        return bytes;
+      } catch (error) {
+        if (isOutOfRange(error)) return Buffer.alloc(0);
+        throw error;
+      }
+    });
   }
 
   async head(key: string, wait: Wait): Promise<ObjectInfo | undefined> {
+    const input = this.#locate(key);
     try {
-      const reply = await this.#try(key, wait, () =>
-        this.#client.send(new HeadObjectCommand(this.#locate(key)), { abortSignal: wait.signal }),
-      );
+      const reply = await this.#requests.read(key, wait, {
+        size: 'head',
+        ask: ({ signal }) =>
+          this.#client.send(new HeadObjectCommand(input), { abortSignal: signal }),
+        take: (first) => Promise.resolve(first),
+        drop: () => undefined,
+      });
       return { key, size: reply.ContentLength ?? 0 };
     } catch (error) {
       if (codeOf(error) === 'NOT_FOUND') return undefined;
@@ -200,7 +231,7 @@ export class S3Store implements ObjectStore {
         Prefix: this.#prefix + prefix,
         ...(after === undefined ? {} : { StartAfter: after }),
       });
-      const page = await this.#try(prefix, options, () =>
+      const page = await this.#requests.send(prefix, options, () =>
         this.#client.send(command, { abortSignal: options.signal }),
       );
       for (const { Key, Size } of page.Contents ?? []) {
@@ -217,9 +248,10 @@ export class S3Store implements ObjectStore {
     const one = (key: string): Promise<void> =>
       this.#deletes.with(wait, async () => {
         const command = new DeleteObjectCommand(this.#locate(key));
-        await this.#try(key, wait, () =>
-          this.#client.send(command, { abortSignal: wait.signal }),
-        ).catch((error: unknown) => {
+        const send = async (): Promise<void> => {
+          await this.#client.send(command, { abortSignal: wait.signal });
+        };
+        await this.#requests.send(key, wait, send, { kind: 'write' }).catch((error: unknown) => {
           if (codeOf(error) !== 'NOT_FOUND') throw error;
         });
       });
@@ -235,17 +267,6 @@ export class S3Store implements ObjectStore {
   #locate(key: string): { Bucket: string; Key: string } {
     return { Bucket: this.#at.bucket, Key: this.#prefix + key };
   }
-
-  async #try<T>(
-    key: string,
-    wait: Wait,
-    work: () => Promise<T>,
-    budgetMs = RETRY_BUDGET_MS,
-  ): Promise<T> {
-    const { clock, log } = this.#options;
-    const limits = { at: this.#at, who: 'object store', budgetMs };
-    return tryS3({ clock, log, ...limits }, key, wait, work);
-  }
 }
 
 function joined(bytes: Uint8Array | readonly Uint8Array[]): Uint8Array {
@@ -254,6 +275,6 @@ function joined(bytes: Uint8Array | readonly Uint8Array[]): Uint8Array {
 }
 
 function isOutOfRange(error: unknown): boolean {
-  const status = (error as { $metadata?: { httpStatusCode?: number } })?.$metadata?.httpStatusCode;
-  return status === 416;
+  const { cause } = (error ?? {}) as { cause?: { $metadata?: { httpStatusCode?: number } } };
+  return cause?.$metadata?.httpStatusCode === 416;
 }

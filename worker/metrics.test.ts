@@ -49,6 +49,19 @@ describe('metrics of datums', () => {
     expect(text.match(/^# TYPE \S+ counter$/gm)).toHaveLength(6);
   });
 
+  it('tell what reading from the object store took, once there is one', () => {
+    const metrics = new DatumMetrics();
+    expect(metrics.text()).not.toContain('store');
+    const counts = { reads: 3, readBytes: 4_000, readsHedged: 1, slowDowns: 2 };
+    metrics.useStore({ counts });
+    counts.reads += 1;
+    const all = read(metrics.text());
+    const names = ['reads', 'read_bytes', 'reads_hedged', 'slow_downs'];
+    expect(names.map((name) => all.get(`tusk_worker_store_${name}_total`))).toEqual([
+      4, 4_000, 1, 2,
+    ]);
+  });
+
   it('keep the newest jobs', () => {
     const metrics = new DatumMetrics();
     for (let job = 0; job < 1_000; job += 1) {

@@ -3,6 +3,7 @@
  * pipeline and job, those of the newest jobs only.
  */
 import type { DatumResult } from '../queue/messages.js';
+import type { StoreCounts } from '../storage/object-store.js';
 
 /** Jobs whose series are kept. */
 const JOBS_MAX = 200;
@@ -58,11 +59,25 @@ class JobSeries {
   constructor(readonly labels: string) {}
 }
 
+/** Name, what it counts, and where that is. */
+const STORE: readonly (readonly [string, string, keyof StoreCounts])[] = [
+  ['reads', 'Reads from the object store.', 'reads'],
+  ['read_bytes', 'Bytes read from the object store.', 'readBytes'],
+  ['reads_hedged', 'Reads asked again as the first request took too long.', 'readsHedged'],
+  ['slow_downs', 'Answers of the object store that asked to slow down.', 'slowDowns'],
+];
+
 type Lines = (series: JobSeries) => readonly string[];
 
 export class DatumMetrics {
   /** The job that was heard of longest ago first. */
   readonly #jobs = new Map<string, JobSeries>();
+  #store: { readonly counts: StoreCounts } | undefined;
+
+  /** The store that the worker reads from, once it is known. */
+  useStore(store: { readonly counts: StoreCounts }): void {
+    this.#store = store;
+  }
 
   /** User code of a datum is about to run. */
   tried(of: JobName): void {
@@ -115,6 +130,12 @@ export class DatumMetrics {
       family(bytes, 'counter', `Bytes of the ${part} of all datums.`, (series) => [
         `${bytes}{${series.labels}} ${series[part].size.sum}`,
       ]);
+    }
+    const counts = this.#store?.counts;
+    for (const [name, help, which] of counts ? STORE : []) {
+      const total = `tusk_worker_store_${name}_total`;
+      out.push(`# HELP ${total} ${help}`, `# TYPE ${total} counter`);
+      out.push(`${total} ${counts?.[which] ?? 0}`);
     }
     return `${out.join('\n')}\n`;
   }

@@ -227,6 +227,7 @@ class Node implements AsyncDisposable {
           await using stack = new ResourceStack();
           const storage = stack.use(await openStorage(storageOptions(config, this.deps)));
           await checkStore(storage, config, ended);
+          this.metrics.useStore(storage.objects);
           const name = this.hello.workerId;
           const queue = stack.use(await openQueue({ servers: config.natsUrl, name, log, clock }));
           this.#loop = this.#assemble(storage, queue);

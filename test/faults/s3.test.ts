@@ -11,7 +11,7 @@ import { until } from '../support/until.js';
 import { disturb, inputs } from './job.js';
 import { startStack } from '../support/stack.js';
 
-const SHARES = { slowDown: 100, reset: 30, stall: 20, lostReply: 60 };
+const SHARES = { slowDown: 100, reset: 10, stall: 10, lostReply: 60 };
 
 it('answers 503, resets, stalls, and loses the replies to puts: the result is that of a calm day', async () => {
   let trouble: HttpTrouble | undefined;

@@ -60,6 +60,7 @@ it('takes its flags, also paths that are relative, and leaves when it is told to
   const labels = `pipeline="picky",job="${job.job?.id}"`;
   expect(shown).toContain(`pachyderm_worker_datum_count{${labels},state="finished"} 1\n`);
   expect(shown).toContain(`pachyderm_worker_datum_upload_bytes_count{${labels}} 3\n`);
+  expect(shown).toMatch(/^tusk_worker_store_read_bytes_total [1-9]/m);
   expect((await fetch(`http://127.0.0.1:${metrics}/`)).status).toBe(404);
   const log = readFileSync(join(dir.path, 'worker.log'), 'utf8');
   const lines = log

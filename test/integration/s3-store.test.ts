@@ -6,7 +6,9 @@ import { silentLog } from '../../core/log.js';
 import { openStorage } from '../../storage/index.js';
 import { objectStoreContract } from '../../storage/object-store.contract.js';
 import { openS3Store } from '../../storage/s3-store.js';
+import { HttpTrouble } from '../support/http-trouble.js';
 import { startSwift } from '../support/swift.js';
+import { until } from '../support/until.js';
 
 let swift: Awaited<ReturnType<typeof startSwift>>;
 let count = 0;
@@ -49,6 +51,42 @@ describe('S3 storage', () => {
       last.push(part);
     }
     expect(Buffer.concat(last).toString()).toBe('file 999');
+  });
+
+  it('waits out no stall of a read, with few further requests, and reads all at a bearable pace', async () => {
+    await using calm = await openS3Store({ url: urlOf('tusk-hedged'), s3: swift, ...deps });
+    const keys = Array.from({ length: 40 }, (_, number) => `c/0/object${number}`);
+    for (const key of keys) await calm.put(key, Buffer.from(key.repeat(100)), { signal });
+    const shares = { slowDown: 100, reset: 10, stall: 10, lostReply: 0 };
+    await using trouble = new HttpTrouble(new URL(swift.url), shares, 10_000);
+    const url = `s3://tusk-hedged?endpoint=${await trouble.listen()}&region=us-east-1`;
+    await using store = await openS3Store({ url, s3: swift, ...deps });
+    const reads = 1_000;
+    let next = 0;
+    const reader = async (): Promise<void> => {
+      for (let read = next++; read < reads; read = next++) {
+        const key = keys[read % keys.length] as string;
+        if (read % 10 === 0) {
+          expect(await store.head(key, { signal })).toEqual({ key, size: key.length * 100 });
+        } else {
+          const bytes = await store.get(key, { signal, offset: 0, length: key.length });
+          expect(bytes.toString()).toBe(key);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, reader));
+    const { readsHedged, slowDowns } = store.counts;
+    expect(trouble.met.stall).toBeGreaterThan(5);
+    // Down to the socket: the proxy sees each stalled request go.
+    await until('no request is left', () => trouble.stalled.open === 0, 30_000);
+    expect(trouble.stalled.waitedOut).toEqual([]);
+    expect(trouble.stalled.cancelled).toHaveLength(trouble.met.stall);
+    expect(readsHedged).toBeGreaterThanOrEqual(trouble.met.stall);
+    expect(readsHedged).toBeLessThanOrEqual(10 + (reads + slowDowns + trouble.met.reset) / 20);
+    // What was cancelled meanwhile is not heard any more.
+    expect(trouble.met.slowDown - slowDowns).toBeLessThanOrEqual(readsHedged);
+    expect(slowDowns).toBeGreaterThan(0);
+    expect(store.counts.reads).toBe(reads - reads / 10);
   });
 
   it('says what is wrong with an address or with credentials', async () => {

@@ -24,6 +24,8 @@ export class HttpTrouble implements AsyncDisposable {
   /** How often each was met. */
   readonly met: Record<Trouble, number> = { slowDown: 0, reset: 0, stall: 0, lostReply: 0 };
   requests = 0;
+  /** Stalled requests: those whose client was still there at the end, and those it had cancelled. */
+  readonly stalled = { open: 0, waitedOut: [] as string[], cancelled: [] as string[] };
   readonly #server: Server;
 
   constructor(
@@ -58,8 +60,25 @@ export class HttpTrouble implements AsyncDisposable {
         to.end(SLOW_DOWN);
       });
     } else if (trouble === 'stall') {
-      setTimeout(() => this.#forward(from, to, false), this.stallMs);
+      this.#stall(from, to);
     } else this.#forward(from, to, trouble === 'lostReply');
+  }
+
+  #stall(from: IncomingMessage, to: ServerResponse): void {
+    const method = from.method ?? '';
+    this.stalled.open += 1;
+    const timer = setTimeout(() => {
+      this.stalled.open -= 1;
+      to.off('close', gone);
+      this.stalled.waitedOut.push(method);
+      this.#forward(from, to, false);
+    }, this.stallMs);
+    const gone = (): void => {
+      clearTimeout(timer);
+      this.stalled.open -= 1;
+      this.stalled.cancelled.push(method);
+    };
+    to.once('close', gone);
   }
 
   /** The trouble of the next request. Only writes lose their answers. */

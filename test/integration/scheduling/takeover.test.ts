@@ -49,6 +49,7 @@ class Held {
     };
     const held: ObjectStore = {
       place: objects.place,
+      counts: objects.counts,
       put: async (key, bytes, options) => {
         if (hold(key)) {
           this.waiting += 1;

@@ -15,6 +15,7 @@ export function turnStore(
   };
   return {
     place: shared.place,
+    counts: shared.counts,
     put: (...args) => call(() => shared.put(...args)),
     get: (...args) => call(() => shared.get(...args)),
     head: (...args) => call(() => shared.head(...args)),
