@@ -45,11 +45,7 @@ export class LiveDatums implements LiveTask {
   constructor(readonly deps: LiveDatumsDeps) {}
 
   begin(datum: WorkDatum): void {
-    const data = datum.inputs.map(({ path, node }) => ({
-      path,
-      hash: decodeNode(Buffer.from(node, 'base64')).hash.toString('base64'),
-    }));
-    this.#datum = { id: datum.id, data, startedMs: this.deps.clock.wallMs() };
+    this.#datum = { id: datum.id, data: filesOf(datum), startedMs: this.deps.clock.wallMs() };
   }
 
   onTry(attempt: AbortController, stats: WorkStats): void {
@@ -107,8 +103,7 @@ export class LiveDatums implements LiveTask {
     const attempt = this.#attempt;
     const datum = this.#datum;
     if (!datum || !attempt || attempt.signal.aborted) return false;
-    const names = new Set(datum.data.flatMap(namesOf));
-    if (!filters.every((filter) => names.has(filter))) return false;
+    if (!haveAll(datum.data, filters)) return false;
     attempt.abort(cancelledBy('a request to restart the datum'));
     return true;
   }
@@ -116,6 +111,20 @@ export class LiveDatums implements LiveTask {
   lines(from: number): Promise<LinesSoFar> {
     return this.deps.log.soFar(from);
   }
+}
+
+/** The files that people know a datum by. */
+export function filesOf({ inputs }: WorkDatum): FileName[] {
+  return inputs.map(({ path, node }) => ({
+    path,
+    hash: decodeNode(Buffer.from(node, 'base64')).hash.toString('base64'),
+  }));
+}
+
+/** Whether every filter names one of the files. */
+export function haveAll(files: readonly FileName[], filters: readonly string[]): boolean {
+  const names = new Set(files.flatMap(namesOf));
+  return filters.every((filter) => names.has(filter));
 }
 
 /** How a filter may name a file: by its path, or its hash in base64 or hex. */

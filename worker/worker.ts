@@ -255,7 +255,7 @@ class Node implements AsyncDisposable {
       queue.onCancel((job) => loop.cancel(job)),
       queue.serveWorker(this.hello.workerId, {
         status: () => ({ running: loop.running }),
-        restart: (request) => loop.restart(request),
+        restart: (request) => loop.restart(request) + (this.#duties?.restart(request) ?? 0),
         lines: (request) => loop.lines(request),
       }),
     ];

@@ -242,6 +242,9 @@ const jobCommands: readonly Command[] = [
     min: 2,
     max: 2,
     summary: 'run datums of a running job again',
+    details:
+      'Ends the present try of every datum at work that has a file at each of these paths (or with this\n' +
+      'hash): the try counts as failed, the next one begins. The process of a service starts anew.',
     flags: [],
     load: async () => (await import('./datum.js')).restartDatum,
   },

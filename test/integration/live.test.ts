@@ -166,6 +166,32 @@ describe('a service', () => {
     expect(after.split(' ')[1]).toBe(before?.split(' ')[1]);
   });
 
+  it('is started again with the same inputs when its datum is restarted', async () => {
+    const { service } = await pipeline('web');
+    const url = `http://127.0.0.1:${service?.externalPort}`;
+    const jobs = await stack.client.jobs('web');
+    const job = jobs.find(({ state }) => state === JobState.JOB_RUNNING);
+    const id = job?.job?.id ?? '';
+    for (const filter of ['/', '']) {
+      // A pid of the sandbox can be the same after a restart, the time of start can not.
+      const before = processStart('web-in');
+      await stack.tusk(['restart', 'datum', id, filter]);
+      await until('another process runs', () => ![before, ''].includes(processStart('web-in')));
+      await answers(`${url}/a`, 'one');
+    }
+    expect(((await text(`${url}/pid`)) ?? '').split(' ')[1]).toBe(id);
+    await until('the log says why', async () => {
+      const { stdout } = await stack.tusk(['logs', '-p', 'web', '--raw']);
+      return stdout.split('restart datum asked for it').length === 3;
+    });
+    const now = (await stack.client.jobs('web')).find((one) => one.job?.id === id);
+    expect(now).toMatchObject({ state: JobState.JOB_RUNNING, restart: job?.restart });
+    const missed = await stack.tusk(['restart', 'datum', id, '/none'], { check: false });
+    expect(missed.stderr).toContain(
+      `datum matching filter [/none] could not be found for jobID ${id}`,
+    );
+  });
+
   it('outlives the coordinator', async () => {
     const { service } = await pipeline('web');
     const url = `http://127.0.0.1:${service?.externalPort}`;

@@ -6,6 +6,7 @@
 import type { Clock } from '../../core/clock.js';
 import { childController, cancelledBy } from '../../core/signals.js';
 import type { Duty } from '../../proto/generated/tusk.js';
+import type { RestartRequest } from '../../queue/index.js';
 import { LiveRun, type LiveDeps } from './live-run.js';
 
 /** Sandboxes of duties have numbers beyond those of slots. */
@@ -29,6 +30,11 @@ export class Duties implements AsyncDisposable {
   assign(duties: readonly Duty[]): void {
     this.#wanted = duties;
     this.#look();
+  }
+
+  /** Starts services anew that the request means; answers how many there are. */
+  restart(request: RestartRequest): number {
+    return [...this.#runs.values()].filter((run) => run.restart(request)).length;
   }
 
   /** Whether the cluster knows this worker. */

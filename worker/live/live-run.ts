@@ -3,7 +3,7 @@
  * slots of datums.
  *
  * D1 The process ends, with everything it started, before `run` returns.
- * D2 What ends by itself is started again, later and later while it fails soon.
+ * D2 What ends by itself is started again, later and later while it fails soon; on request, at once.
  * D3 A duty that is another's (the coordinator said so) ends at once and stays ended.
  * D4 What can never run as it is specified is not tried again: the coordinator is told, and ends it.
  */
@@ -12,23 +12,24 @@ import { join } from 'node:path';
 import { codeOf, invalidInput, messageOf } from '../../core/errors.js';
 import { backoffMs } from '../../core/retry.js';
 import { addAbortListener, cancelledBy, childController } from '../../core/signals.js';
-import type { Duty, DutyReply } from '../../proto/generated/tusk.js';
-import { EMPTY_DATUM, type LiveSpec } from '../../queue/messages.js';
-import { decodeNode, encodeNode, refToText, type Storage } from '../../storage/index.js';
+import type { Duty } from '../../proto/generated/tusk.js';
+import type { RestartRequest } from '../../queue/index.js';
+import type { LiveSpec } from '../../queue/messages.js';
+import { refToText, type Storage } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import { slotDir } from '../isolation.js';
 import { SlotFiles } from '../slot-files.js';
 import type { RunDone, SpawnerClient } from '../spawner-client.js';
 import type { RunCommand } from '../spawner-protocol.js';
-import { TaskInputs } from '../task-inputs.js';
 import type { TaskDeps } from '../task.js';
-import { clientFiles } from './client-files.js';
 import { Forwarder, needFreePort } from './forwarder.js';
-import { commandOf, findBox, nothingToRun, placeOf, type LiveBox } from './live-box.js';
+import { commandOf, findBox, nothingToRun, placeOf } from './live-box.js';
+import { fillLive } from './live-files.js';
 import { LiveLog } from './live-log.js';
 import { openLiveS3 } from './live-s3.js';
 import { Reporter, type ClusterLink } from './reporter.js';
-import { makePipe, SpoutPipe } from './spout-pipe.js';
+import { Restarts } from './restarts.js';
+import { SpoutPipe } from './spout-pipe.js';
 import { SpoutSink } from './spout-sink.js';
 
 export interface LiveDeps extends Omit<TaskDeps, 'spawner'> {
@@ -46,6 +47,7 @@ const HEALTHY_MS = 60_000;
 const LAST_LINES = 3;
 const LAST_CHARS = 200;
 const GOODBYE_MS = 3_000;
+const RESTARTED = 'the process is started again: restart datum asked for it';
 /** How long the end of a process may follow the end of its pipe. */
 const EXIT_MS = 500;
 
@@ -54,6 +56,8 @@ export class LiveRun {
   readonly #reporter: Reporter;
   #done: Promise<void> | undefined;
   #forwarder: Forwarder | undefined;
+  readonly #requests = new Restarts();
+  #spec: LiveSpec | undefined;
   #commits = 0;
   #restarts = 0;
   #epoch = 0;
@@ -85,6 +89,11 @@ export class LiveRun {
     await this.#done;
   }
 
+  /** Starts a service anew with the same inputs, if it is the one that is meant. */
+  restart(request: RestartRequest): boolean {
+    return this.#requests.ask(request, this.#spec);
+  }
+
   async #run(): Promise<void> {
     using scope = childController(this.#stop.signal);
     const wait: Wait = { signal: scope.signal };
@@ -95,6 +104,7 @@ export class LiveRun {
         this.deps.blobs.get<LiveSpec>(this.duty.spec, wait),
       );
       this.#reporter.name.job = spec.job.job;
+      this.#spec = spec;
       const log = this.#log(spec);
       using logging = childController(wait.signal);
       const storing = log.run(logging.signal);
@@ -131,14 +141,25 @@ export class LiveRun {
         state = 'blocked';
       }
       wait.signal.throwIfAborted();
-      if (clock.monotonicMs() - startMs > HEALTHY_MS) attempt = 1;
+      const asked = this.#requests.taken();
+      if (asked) [attempt, reason] = [0, RESTARTED];
+      else if (clock.monotonicMs() - startMs > HEALTHY_MS) attempt = 1;
       this.#restarts += 1;
       log.say(reason);
       log.hurry();
       this.#reporter.set({ state, reason, restarts: this.#restarts });
+      if (asked) continue;
       const delayMs = RESTART_MS * 2 ** Math.min(attempt - 1, 10);
-      await clock.sleep(Math.min(RESTART_MS_MAX, delayMs), wait);
+      await this.#pause(Math.min(RESTART_MS_MAX, delayMs), log, wait);
     }
+  }
+
+  /** Waits before the next start, unless one is asked for. */
+  async #pause(ms: number, log: LiveLog, wait: Wait): Promise<void> {
+    await this.#requests
+      .during(wait, (pause) => this.deps.clock.sleep(ms, pause))
+      .catch(() => wait.signal.throwIfAborted());
+    if (this.#requests.taken()) log.say(RESTARTED);
   }
 
   /** Tells why (D4), and waits for the end of the duty. */
@@ -163,7 +184,8 @@ export class LiveRun {
     if (spec.job.transform.cmd.length === 0 && box.image.entrypoint.length === 0) {
       throw new Impossible(nothingToRun(spec, box));
     }
-    const place = await this.#fill(spec, box, files, reply, wait);
+    const where = { deps: this.deps, storage: this.#storage(), spec, files };
+    const place = await fillLive(where, box, reply.marker, wait);
     await using s3 = await openLiveS3(this.deps, this.slot, this.#storage(), spec, wait);
     this.deps.spawner.openSlot({
       slot: this.slot,
@@ -178,7 +200,9 @@ export class LiveRun {
     log.say('beginning to run user code');
     this.#reporter.set({ state: 'running', reason: '' });
     this.#lastLines = [];
-    const done = await this.#live(spec, command, log, files, wait);
+    const done = await this.#requests.during(wait, (life) =>
+      this.#live(spec, command, log, files, life),
+    );
     wait.signal.throwIfAborted();
     log.output(done.lines);
     const words = this.#lastLines.filter((line) => line.trim() !== '').join(' | ');
@@ -278,52 +302,6 @@ export class LiveRun {
     const external = own ? ports.internal : (this.#forwarder?.port ?? 0);
     this.#reporter.set({ internalPort: ports.internal, externalPort: external });
     await needFreePort(ports.internal, host);
-  }
-
-  /** Puts everything where user code looks for it. */
-  async #fill(spec: LiveSpec, box: LiveBox, files: SlotFiles, reply: DutyReply, wait: Wait) {
-    await files.setOwner(box.user);
-    const pipe = spec.spout !== undefined;
-    if (pipe) await makePipe(join(files.pfs, 'out'));
-    const datum = { ...(spec.datum ?? EMPTY_DATUM) };
-    await this.#place(datum, files, wait);
-    await this.#clone(spec, files, wait);
-    if (reply.marker.length > 0) await this.#placeMarker(reply.marker, files, wait);
-    const client = pipe
-      ? clientFiles(join(files.dir, 'pachctl'), this.deps.link.address())
-      : { mounts: [], env: {} };
-    return { pipe, ...client };
-  }
-
-  /** /pfs/<name> of a git input is a clone. */
-  async #clone({ job, datum }: LiveSpec, files: SlotFiles, wait: Wait): Promise<void> {
-    for (const { name } of datum?.inputs ?? []) {
-      const git = job.git?.[name];
-      if (git) await this.deps.clones.place(git, files.takeTree(name), wait);
-    }
-  }
-
-  async #place(datum: NonNullable<LiveSpec['datum']>, files: SlotFiles, wait: Wait): Promise<void> {
-    const { trees, cache } = this.deps;
-    const inputs = new TaskInputs({ storage: this.#storage(), trees, cache }, [datum], wait);
-    try {
-      await inputs.place(0, files);
-    } finally {
-      await inputs.close();
-    }
-  }
-
-  /** The files of the branch `marker` lie directly in /pfs. */
-  async #placeMarker(root: Buffer, files: SlotFiles, wait: Wait): Promise<void> {
-    const { trees } = this.deps;
-    const dir = decodeNode(root);
-    if (dir.type !== 'dir') return;
-    for await (const { path, node } of trees.walk(dir, '', wait)) {
-      if (path === '' || path.lastIndexOf('/') !== 0) continue;
-      const where = { repo: this.duty.pipeline, branch: 'marker', commit: '', path: '/' };
-      const input = { ...where, name: path.slice(1), node: encodeNode(node).toString('base64') };
-      await this.#place({ ...EMPTY_DATUM, inputs: [input] }, files, wait);
-    }
   }
 
   #storage(): Storage {
