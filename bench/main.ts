@@ -4,6 +4,7 @@ import { collectMillion, interleavings } from './collect.js';
 import { after, datums } from './datums.js';
 import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
+import { mergeMillion } from './merge.js';
 import { overlap } from './overlap.js';
 import { scale } from './scale.js';
 import { sharedInput } from './shared-input.js';
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   datums,
   after: () => after(100_000, 2),
   'after-million': () => after(1_000_000, 5),
+  'merge-million': mergeMillion,
   skew,
   overlap,
   workflows,

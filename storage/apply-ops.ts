@@ -7,8 +7,10 @@
 import { invariant } from '../core/errors.js';
 import { compileGlob, type Glob } from './glob.js';
 import { OP, type KeyedOp } from './run-format.js';
-import { mergeStreams, type OpStream } from './run-merge.js';
+import type { OpStream } from './run-merge.js';
 import { openRun } from './run-reader.js';
+import { Rounds } from './run-rounds.js';
+import { selector } from './selection.js';
 import type { ApplyOptions, RunInput, RunPart, TreeStorage } from './tree-types.js';
 
 export const BASE_TIME = -1;
@@ -18,24 +20,28 @@ const WINDOWS_BYTES = 64 * 1024 * 1024;
 const WINDOW_BYTES_MIN = 128 * 1024;
 const WINDOW_BYTES_MAX = 4 * 1024 * 1024;
 const OPEN_PARALLEL = 32;
+/** Runs that are open at a time unless the caller says otherwise. */
+const RUNS_AT_ONCE = 512;
 
 export interface TimedGlob {
   readonly time: number;
   readonly glob: Glob;
 }
 
-/** Opens all runs. The stream is started: its head is the first op. */
+/** Opens all runs, or, of very many, some at a time. The stream is started: its head is the first op. */
 export async function openOps(
   storage: TreeStorage,
   runs: readonly RunInput[],
   options: ApplyOptions,
 ): Promise<{ ops: OpQueue; globs: TimedGlob[] }> {
   invariant(runs.length < RUNS_MAX, 'too many runs at once', { runs: runs.length });
+  const atOnce = Math.max(2, options.runsAtOnce ?? RUNS_AT_ONCE);
+  const open = Math.max(1, Math.min(runs.length, atOnce));
   const windowBytes = Math.min(
     WINDOW_BYTES_MAX,
-    Math.max(WINDOW_BYTES_MIN, Math.floor(WINDOWS_BYTES / Math.max(1, runs.length))),
+    Math.max(WINDOW_BYTES_MIN, Math.floor(WINDOWS_BYTES / open)),
   );
-  const streams: OpStream[] = [];
+  const rounds = new Rounds(storage, atOnce, options);
   const globs: TimedGlob[] = [];
   const wait = { signal: options.signal, windowBytes };
   const parts = runs.map((input): RunPart => ('run' in input ? input : { run: input }));
@@ -44,14 +50,14 @@ export async function openOps(
     const opened = await Promise.all(slice.map((part) => openRun(storage, part.run, wait)));
     for (const [index, run] of opened.entries()) {
       const timeOf = timing(slice[index] as RunPart, from + index, options.mode);
-      for (const reader of run.readers) streams.push(new TimedOps(reader, timeOf));
+      await rounds.add(run.readers.map((reader) => new TimedOps(reader, timeOf)));
       for (const { seq, pattern } of run.globs) {
         const time = timeOf(seq);
         if (time !== undefined) globs.push({ time, glob: compileGlob(pattern) });
       }
     }
   }
-  return { ops: new OpQueue(await mergeStreams(streams)), globs };
+  return { ops: new OpQueue(await rounds.merged()), globs };
 }
 
 /** True for an op of a subtracted run. */
@@ -69,9 +75,10 @@ function timing(
   position: number,
   mode: ApplyOptions['mode'],
 ): (seq: number) => number | undefined {
+  const find = part.select && selector(part.select);
   return (seq) => {
     if (part.keep && !part.keep(seq)) return undefined;
-    const place = part.select ? part.select.get(seq) : (part.order?.(seq) ?? seq);
+    const place = find ? find(seq) : (part.order?.(seq) ?? seq);
     if (place === undefined) return undefined;
     const legal = Number.isSafeInteger(place) && place >= 0 && place < SEQ_LIMIT;
     invariant(legal, 'seq of an op', { seq: place });

@@ -40,6 +40,8 @@ export { batchOf, type MatchBatch, type WholeMatch } from './match-batch.js';
 export { decodeNode, encodeNode } from './node-format.js';
 export { keyOf, objectOf, refFromText, refToText } from './refs.js';
 export { readRun, runFromText, runObjects, runToText, RunWriter, writeRun } from './run.js';
+export { joinRuns } from './run-join.js';
+export { lowestAt, selectionOf, selector, type Selection } from './selection.js';
 export { SortedMap, type MapChange, type MapEntry } from './sorted-map.js';
 export type {
   ApplyOptions,

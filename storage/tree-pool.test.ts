@@ -7,7 +7,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../core/clock.js';
 import { codeOf, messageOf } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
-import { isSharedEntry, openStorage, writeRun, type RunOp, type Storage } from './index.js';
+import {
+  isSharedEntry,
+  openStorage,
+  selectionOf,
+  writeRun,
+  type RunOp,
+  type Storage,
+} from './index.js';
 import { TreePool } from './tree-pool.js';
 
 const signal = new AbortController().signal;
@@ -61,7 +68,7 @@ describe('TreePool', () => {
     const more = Object.assign({ abort: () => undefined }, options);
     const there = await pool.apply(undefined, [run], more);
     expect(there).toEqual(here);
-    const select = new Map([[1, 1]]);
+    const select = selectionOf([[1, 1]]);
     const merge = { ...options, mode: 'merge' as const };
     const one = await pool.apply(undefined, [{ run, select }], merge);
     expect(one.files).toBe(1);

@@ -16,6 +16,7 @@ import { addAbortListener } from '../core/signals.js';
 import type { StorageOptions } from './index.js';
 import { decodeNode, encodeNode } from './node-format.js';
 import { runToText } from './run.js';
+import type { Selection } from './selection.js';
 import type { ApplyOptions, RunInput, RunPart } from './tree-types.js';
 import type { DirNode } from './types.js';
 
@@ -28,7 +29,7 @@ export type ThreadSetup = Pick<StorageOptions, 'url' | 's3' | 'cacheBytes'>;
 
 export interface ThreadRun {
   readonly run: string;
-  readonly select?: ReadonlyMap<number, number>;
+  readonly select?: Selection;
   readonly subtract?: boolean;
 }
 
@@ -99,7 +100,7 @@ export class TreePool implements AsyncDisposable {
     options: ApplyOptions,
   ): Promise<DirNode> {
     // What callers pass on may hold more than options, such as functions no thread can be sent.
-    const { signal, ordinal, mode, fresh } = options;
+    const { signal, ordinal, mode, fresh, runsAtOnce } = options;
     signal.throwIfAborted();
     const worker = (this.#worker ??= this.#start());
     const id = this.#nextId++;
@@ -113,7 +114,11 @@ export class TreePool implements AsyncDisposable {
           epoch: this.epoch(),
           base: base && encodeNode(base),
           runs: runs.map(toThreadRun),
-          options: { ordinal, mode, ...(fresh === undefined ? {} : { fresh }) },
+          options: {
+            ...{ ordinal, mode },
+            ...(fresh === undefined ? {} : { fresh }),
+            ...(runsAtOnce === undefined ? {} : { runsAtOnce }),
+          },
         });
       });
     } catch (error) {

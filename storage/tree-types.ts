@@ -1,6 +1,7 @@
 /** The shapes that callers of runs and trees use. */
 import type { Storage } from './index.js';
 import type { MatchBatch } from './match-batch.js';
+import type { Selection } from './selection.js';
 import type { DirNode, ObjectRef, TreeNode, Wait } from './types.js';
 
 /** The part of Storage that pages, runs and trees need. */
@@ -17,8 +18,8 @@ export type RunInput = RunRef | RunPart;
 
 export interface RunPart {
   readonly run: RunRef;
-  /** Old seq → new seq; ops of other seqs are left out. Works in the tree thread. */
-  readonly select?: ReadonlyMap<number, number>;
+  /** Which seqs to take, and what they become. Works in the tree thread. */
+  readonly select?: Selection;
   /** Which seqs to take (all when absent). Keeps the work on the caller's thread; prefer `select`. */
   readonly keep?: (seq: number) => boolean;
   /** New seq of a taken op. */
@@ -37,6 +38,8 @@ export interface ApplyOptions extends Wait {
   readonly mode: 'put' | 'merge';
   /** The result holds the runs alone; `base` only lends `changed` and extents of equal entries. */
   readonly fresh?: boolean;
+  /** Runs (or parts of runs) that are open at a time; more are merged in rounds. */
+  readonly runsAtOnce?: number;
 }
 
 /** One difference. Equal hashes are not differences; `a` or `b` is absent where there is nothing. */

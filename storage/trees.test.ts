@@ -5,6 +5,7 @@ import { silentLog } from '../core/log.js';
 import { sha256 } from '../core/sha256.js';
 import {
   isSharedEntry,
+  selectionOf,
   Storage,
   writeRun,
   type ApplyOptions,
@@ -265,7 +266,7 @@ describe('apply: merge', () => {
     ]);
     const both = await bench.apply(undefined, [one, two], merge);
     expect(await bench.show(both)).toEqual(['/all=onethree', '/own/', '/own/1=1', '/own/3=3']);
-    const order = new Map([[3, 0]]);
+    const order = selectionOf([[3, 0]]);
     const turned = await bench.apply(undefined, [{ run: one, select: order }, two], merge);
     expect(await bench.show(turned)).toContain('/all=threeone');
 

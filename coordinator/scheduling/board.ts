@@ -80,6 +80,11 @@ export class TaskBoard {
     return true;
   }
 
+  /** The same result, told in another way. */
+  replace(result: TaskResult): void {
+    if (this.#results[result.task]) this.#results[result.task] = result;
+  }
+
   resultOf(task: number): TaskResult | undefined {
     return this.#results[task];
   }

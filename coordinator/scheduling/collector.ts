@@ -24,6 +24,7 @@ import {
 } from '../pipelines/model.js';
 import { TaskBoard } from './board.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
+import { gatherRuns, groupSize } from './gather-runs.js';
 import type { Shared } from './kinds.js';
 import type { MasterLog } from './master-log.js';
 import type { JobPlan, ResultsIndex } from './model.js';
@@ -42,6 +43,8 @@ export interface CollectInput extends Shared {
   readonly fence: Fence;
   readonly record: PipelineRecord;
   readonly master: MasterLog;
+  /** Outputs of several tasks may become one run. */
+  readonly mayJoin: boolean;
 }
 
 /** How a partial plan becomes whole. */
@@ -65,8 +68,8 @@ export class Collector {
   #stream = '';
   #attempt = 0;
   #saved: { ref: string; depth: number } | undefined;
-  /** Results not yet in a checkpoint. */
-  #fresh: TaskResult[] = [];
+  /** Tasks whose results are not yet in a checkpoint. */
+  #fresh: number[] = [];
   #savedAtMs = 0;
   #shownDone = 0;
   /** Why nothing runs, as the job says it. */
@@ -213,7 +216,7 @@ export class Collector {
       if (!this.board.add(result)) continue;
       this.input.overlap.noteDone();
       if (result.unrunnable !== undefined) throw new Unrunnable(result.unrunnable);
-      this.#fresh.push(result);
+      this.#fresh.push(result.task);
       if (this.board.complete) return;
       const look = this.#fresh.length >= CHECKPOINT_RESULTS || this.#suspects.withheld.size > 0;
       if (look) this.#changed.raise();
@@ -381,7 +384,7 @@ export class Collector {
       firstFailure: { datum: id, reason },
     };
     master.write(`datum ${id} failed: ${reason}`);
-    if (this.board.add(result)) this.#fresh.push(result);
+    if (this.board.add(result)) this.#fresh.push(result.task);
   }
 
   async #nextSuspect(wait: Wait): Promise<void> {
@@ -416,14 +419,17 @@ export class Collector {
 
   async #writeCheckpoint(wait: Wait): Promise<void> {
     const fold = (this.#saved?.depth ?? 0) >= CHAIN_MAX;
-    const taken = this.#fresh.length;
+    // What comes while outputs are stored belongs to the next checkpoint, and so does its sequence.
+    const fresh = this.#fresh.slice();
+    const sequence = this.#sequence;
+    await this.#gather(this.#resultsOf(fresh), wait);
     const previous = fold ? undefined : this.#saved?.ref;
     const index: ResultsIndex = {
       format: 1,
-      results: fold ? this.board.results() : this.#fresh.slice(0, taken),
+      results: fold ? this.board.results() : this.#resultsOf(fresh),
       ...(previous === undefined ? {} : { previous }),
       depth: previous === undefined ? 0 : (this.#saved?.depth ?? 0) + 1,
-      sequence: this.#sequence,
+      sequence,
       stream: this.#stream,
       attempt: this.#attempt,
       strikes: this.#suspects.strikes(),
@@ -432,8 +438,26 @@ export class Collector {
     const ref = await this.deps.storage.putJson(index, wait);
     await this.#patch({ ...this.#counters(), results: ref }, wait);
     this.#saved = { ref, depth: index.depth };
-    this.#fresh = this.#fresh.slice(taken);
+    this.#fresh = this.#fresh.slice(fresh.length);
     this.#savedAtMs = this.deps.clock.monotonicMs();
+  }
+
+  #resultsOf(tasks: readonly number[]): TaskResult[] {
+    return tasks.map((task) => this.board.resultOf(task)).filter((one) => one !== undefined);
+  }
+
+  /** Stores outputs that came with results; call it under a hold, and before the end of the job. */
+  async gather(wait: Wait): Promise<void> {
+    await this.#gather(this.board.results(), wait);
+  }
+
+  async #gather(results: readonly TaskResult[], wait: Wait): Promise<void> {
+    const { tasks, renumbered } = this.#plan;
+    const apart = renumbered === true || !this.input.mayJoin;
+    const group = apart ? 1 : groupSize(tasks.length);
+    const { storage } = this.deps;
+    for (const one of await gatherRuns(storage, results, { ...wait, group }))
+      this.board.replace(one);
   }
 
   async #progress(wait: Wait): Promise<void> {

@@ -166,6 +166,8 @@ export class JobRun {
       overlap: this.input.overlap,
       inFlight: this.input.inFlight,
       statuses: this.input.statuses,
+      // What is put through S3 replaces what is there: the order of tasks counts then.
+      mayJoin: !info.s3Out,
     });
     this.#collector = collector;
     this.#phase = 'collecting';
@@ -253,6 +255,7 @@ export class JobRun {
     const { processed, failed, recovered, stats } = collector.board.counts;
     const patch: JobPatch = { processed, failed, recovered, stats };
     if (collector.board.size === 0) return this.#change('MERGING', patch, wait);
+    await collector.gather(wait);
     const results = await this.deps.storage.putJson(collector.index(), wait);
     await this.#change('MERGING', { ...patch, results }, wait);
   }

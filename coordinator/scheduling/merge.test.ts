@@ -36,12 +36,15 @@ interface World {
   readonly shared?: boolean;
   readonly indexes?: Readonly<Record<string, number>>;
   readonly base?: false;
+  readonly overwrite?: boolean;
 }
 
 async function merge(world: World): Promise<{ merged: Merged; calls: Call[] }> {
   const calls: Call[] = [];
   const pairs = (parts: readonly RunPart[]): number[][][] =>
-    parts.map(({ select }) => [...select].map(([from, to]) => [from, to]));
+    parts.map(({ select: { seqs, places = seqs } }) =>
+      [...seqs].map((from, at) => [from, places[at] as number]),
+    );
   const keyOf = (index: number): Buffer => Buffer.from([97 + index]);
   const maps: Partial<ManifestMaps> = {
     async *diff(): AsyncGenerator<MapDifference> {
@@ -72,6 +75,7 @@ async function merge(world: World): Promise<{ merged: Merged; calls: Call[] }> {
     job: NOW,
     map: 'after',
     ...(world.base === false ? {} : { base: { header, output: ROOT } }),
+    ...(world.overwrite ? { overwrite: true } : {}),
     indexes: async () => new Map(Object.entries(world.indexes ?? {})),
   };
   return { merged: await mergeOutputs(deps, input, wait), calls };
@@ -133,6 +137,34 @@ describe('merging outputs', () => {
     const run = `run/0/${'ab'.repeat(32)}/9`;
     const live = [datum(NOW, 0, { run, task: 1 }), datum(NOW, 0, { run, task: 2 })];
     const { calls } = await merge({ changes: [], base: false, live });
-    expect(calls[0]?.added).toHaveLength(2);
+    expect(calls[0]?.added).toEqual([[[0, 0]], [[0, 0]]]);
+    const reused = live.map((record) => ({ ...record, job: OLD }));
+    const indexes = { a: 4, b: 2 };
+    const placed = await merge({ changes: [], base: false, live: reused, indexes });
+    expect(placed.calls[0]?.added).toEqual([[[0, 4]], [[0, 2]]]);
+  });
+
+  it('takes what tasks have in one run as one part, unless the last one counts', async () => {
+    const run = `run/0/${'cd'.repeat(32)}/9`;
+    const live = [5, 3, 4].map((seq) => datum(NOW, seq, { run, task: seq }));
+    const { calls } = await merge({ changes: [], base: false, live });
+    expect(calls[0]?.added).toEqual([
+      [
+        [3, 3],
+        [4, 4],
+        [5, 5],
+      ],
+    ]);
+    const last = await merge({ changes: [], base: false, live, overwrite: true });
+    expect(last.calls[0]?.added).toEqual([[[3, 3]], [[4, 4]], [[5, 5]]]);
+  });
+
+  it('keeps many datums of a run', async () => {
+    const run = `run/0/${'ef'.repeat(32)}/9`;
+    const live = Array.from({ length: 100 }, (_, seq) => datum(OLD, 99 - seq, { run }));
+    const indexes = Object.fromEntries(live.map((_, at) => [String.fromCharCode(97 + at), at]));
+    const { calls } = await merge({ changes: [], base: false, live, indexes });
+    const expected = Array.from({ length: 100 }, (_, seq) => [seq, 99 - seq]);
+    expect(calls[0]?.added).toEqual([expected]);
   });
 });

@@ -7,16 +7,18 @@
  * such paths, and then everything is merged anew.
  */
 import { setImmediate } from 'node:timers/promises';
+import type { Selection } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import type { ManifestMaps } from './manifest-maps.js';
+import { Parts } from './merge-parts.js';
 import type { ManifestHeader } from './model.js';
 import { decodeRecord, type DatumRecord } from './record.js';
 
 /** A run of which only some datums count. */
 export interface RunPart {
   readonly run: string;
-  /** Datum index in the job that ran it → place in this job. */
-  readonly select: ReadonlyMap<number, number>;
+  /** Datum index in the job that ran it, and place in this job. */
+  readonly select: Selection;
 }
 
 export interface MergeDeps {
@@ -99,7 +101,8 @@ async function updateBase(
 }
 
 async function mergeAll(deps: MergeDeps, input: MergeInput, wait: Wait): Promise<DirNode> {
-  const parts = new Parts();
+  // Where parts follow each other in time they must be as small as what followed each other.
+  const parts = new Parts(input.overwrite);
   // Sequence numbers are places only within what one job ran in one go.
   let moved = input.renumbered === true;
   await eachRecord(deps, input, wait, (record) => {
@@ -138,49 +141,6 @@ async function eachRecord(
 
 function firstOf({ select }: RunPart): number {
   let first = Infinity;
-  for (const place of select.values()) first = Math.min(first, place);
+  for (const place of select.places ?? select.seqs) first = Math.min(first, place);
   return first;
-}
-
-interface Part {
-  readonly run: string;
-  readonly select: Map<number, number>;
-}
-
-/** Datums with outputs, gathered by the task that ran them. */
-class Parts {
-  ops = 0;
-  readonly #parts = new Map<string, Part>();
-
-  /** False when the datum has no outputs. */
-  add(record: DatumRecord): boolean {
-    if (!hasOutputs(record)) return false;
-    const { run, seq } = record;
-    const name = nameOf(record);
-    const part = this.#parts.get(name) ?? { run, select: new Map<number, number>() };
-    this.#parts.set(name, part);
-    part.select.set(seq, seq);
-    this.ops += record.outputs;
-    return true;
-  }
-
-  /** Gives a datum that was added its place in this job. */
-  place(record: DatumRecord, place: number | undefined): void {
-    if (place === undefined || !hasOutputs(record)) return;
-    this.#parts.get(nameOf(record))?.select.set(record.seq, place);
-  }
-
-  list(): RunPart[] {
-    return [...this.#parts.values()];
-  }
-}
-
-function hasOutputs(record: DatumRecord): record is DatumRecord & { readonly run: string } {
-  const { state, outputs, run } = record;
-  return state === 'success' && outputs > 0 && run !== undefined;
-}
-
-/** Equal outputs of two tasks are one object but count twice, so the task is part of the name. */
-function nameOf({ job, task, run }: DatumRecord): string {
-  return `${job}/${task}/${run}`;
 }

@@ -88,10 +88,10 @@ class StatsTree {
     await this.#unwritten();
     await this.writer.flush(this.wait);
     const own = await this.#run.finish();
-    const runs: RunRef[] = [own];
-    for (const { statsRun } of board.results()) {
-      if (statsRun !== undefined) runs.push(runFromText(statsRun));
-    }
+    // Several tasks may be in one run; each run counts once.
+    const texts = new Set(board.results().map(({ statsRun }) => statsRun));
+    texts.delete(undefined);
+    const runs: RunRef[] = [own, ...[...texts].map((text) => runFromText(text as string))];
     const ordinal = ordinalOf(job.statsCommit ?? job.outputCommit);
     return this.deps.storage.trees.apply(from, runs, { ...this.wait, ordinal, mode: 'put' });
   }
