@@ -22,6 +22,7 @@ import {
   type JobRecord,
   type PipelineRecord,
 } from '../pipelines/model.js';
+import { Ahead } from './ahead.js';
 import { TaskBoard } from './board.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
 import { gatherRuns, groupSize } from './gather-runs.js';
@@ -74,9 +75,7 @@ export class Collector {
   #shownDone = 0;
   /** Why nothing runs, as the job says it. */
   #starved = '';
-  /** What workers told of tasks whose result is not there yet. */
-  readonly #ahead = new Map<number, TaskProgress>();
-  #told = false;
+  readonly #ahead = new Ahead();
   readonly #suspects = new Suspects();
   #plan: JobPlan;
   /** The last change of the plan; the next one waits for it. */
@@ -212,7 +211,7 @@ export class Collector {
       options,
     )) {
       this.#sequence = sequence;
-      this.#ahead.delete(result.task);
+      this.#ahead.end(result.task);
       if (!this.board.add(result)) continue;
       this.input.overlap.noteDone();
       if (result.unrunnable !== undefined) throw new Unrunnable(result.unrunnable);
@@ -461,35 +460,23 @@ export class Collector {
   }
 
   async #progress(wait: Wait): Promise<void> {
-    if (this.board.done === this.#shownDone && !this.#told) return;
+    const told = this.#ahead.takeTold();
+    if (this.board.done === this.#shownDone && !told) return;
     const done = this.board.done;
-    this.#told = false;
     await this.#patch(this.#counters(), wait);
     this.#shownDone = done;
   }
 
   #counters(): JobPatch {
-    const { stats } = this.board.counts;
-    let { processed, failed, recovered } = this.board.counts;
-    for (const news of this.#ahead.values()) {
-      processed += news.processed;
-      failed += news.failed;
-      recovered += news.recovered;
-    }
+    const { processed, failed, recovered, stats } = this.#ahead.with(this.board.counts);
     return { processed, failed, recovered, stats };
   }
 
-  /** A task of several datums is under way; whoever runs it again starts from nothing. */
+  /** A task of several datums is under way. */
   #hear(news: TaskProgress): void {
     const { task } = news;
     if (task < 0 || task >= this.board.size || this.board.resultOf(task)) return;
-    const done = ({ processed, failed, recovered }: TaskProgress): number =>
-      processed + failed + recovered;
-    const before = this.#ahead.get(task);
-    // Of two copies the one that is further counts, so counters never go back.
-    if (before && done(before) >= done(news)) return;
-    this.#ahead.set(task, news);
-    this.#told = true;
+    this.#ahead.hear(news);
   }
 
   async #patch(patch: JobPatch, wait: Wait): Promise<void> {
