@@ -9,7 +9,7 @@
  * C4  Liveness: whenever the queue holds nothing while tasks are missing, they are published again.
  */
 import type { TaskProgress } from '../../queue/index.js';
-import type { DatumResult, TaskMessage, TaskResult } from '../../queue/messages.js';
+import type { DatumResult, TaskResult } from '../../queue/messages.js';
 import { unavailable } from '../../core/errors.js';
 import { addAbortListener, childController } from '../../core/signals.js';
 import { held } from '../../storage/index.js';
@@ -32,6 +32,7 @@ import type { JobPlan, ResultsIndex } from './model.js';
 import { loadResults } from './results.js';
 import { SegmentReader } from './manifest.js';
 import { whyIdle } from './placement.js';
+import { taskMessage } from './task-message.js';
 import { Unrunnable } from './job-watch.js';
 import { grown } from './plan-beside.js';
 import { Suspects } from './suspects.js';
@@ -407,7 +408,9 @@ export class Collector {
   }
 
   async #publish(tasks: readonly number[], wait: Wait): Promise<void> {
-    const messages = tasks.map((task) => this.#message(task, this.#attempt));
+    const messages = tasks.map((task) =>
+      taskMessage(this.input.job, this.#plan, task, this.#attempt),
+    );
     await this.deps.queue.publishTasks(messages, wait);
     this.input.overlap.published(this.input.job.id, tasks);
   }
@@ -486,22 +489,5 @@ export class Collector {
       ...wait,
       label: 'progress',
     });
-  }
-
-  #message(task: number, attempt: number): TaskMessage {
-    const { job } = this.input;
-    const plan = this.#plan;
-    const [segment, from, to] = plan.tasks[task] as readonly [number, number, number];
-    return {
-      pipeline: job.pipeline,
-      job: job.id,
-      version: job.version,
-      task,
-      attempt,
-      spec: plan.spec,
-      segment: (plan.segments[segment] as { ref: string }).ref,
-      from,
-      to,
-    };
   }
 }
