@@ -7,7 +7,7 @@ import { messageOf } from '../core/errors.js';
 import { addAbortListener } from '../core/signals.js';
 import type { Connection, Wait } from './connection.js';
 import { decode, decodeText, encode, encodeText } from './json.js';
-import { linesOf } from './log-sender.js';
+import { linesOf } from './log-text.js';
 import { cancelSubject, logSubject, progressSubject, type LogLine } from './messages.js';
 
 /** How far a worker is with a task of several datums. */

@@ -9,6 +9,7 @@ export type {
   WorkerStatus,
 } from './ask-worker.js';
 export type { TaskProgress } from './broadcast.js';
+export { LogTextReader, type LogRow } from './log-text.js';
 export type { ResultItem } from './results.js';
 export type { Backlog, PipelineLimits } from './streams.js';
 export type { TaskDelivery } from './tasks.js';
@@ -18,6 +19,7 @@ export type {
   JobSpec,
   LinesSoFar,
   LogLine,
+  LogSource,
   TaskDetails,
   TaskMessage,
   TaskResult,

@@ -4,7 +4,8 @@
  */
 import type { Clock } from '../core/clock.js';
 import { NEVER } from '../core/signals.js';
-import { logSubject, type LogLine } from './messages.js';
+import type { LogRow } from './log-text.js';
+import { logSubject, type LogSource } from './messages.js';
 
 /** How long a line may wait for others; a person who follows does not see it. */
 const HOLD_MS = 100;
@@ -17,8 +18,10 @@ export interface LogSenderDeps {
 }
 
 interface Held {
-  readonly lines: string[];
+  readonly rows: LogRow[];
   chars: number;
+  /** The newest beginning in `rows`. */
+  shared: LogRow;
 }
 
 export class LogSender {
@@ -27,17 +30,22 @@ export class LogSender {
 
   constructor(readonly deps: LogSenderDeps) {}
 
-  /** Sends a line soon; `text` is the line as JSON. */
-  add({ pipeline, job, task }: Pick<LogLine, 'pipeline' | 'job' | 'task'>, text: string): void {
+  /** Sends a line soon: a whole one, or the rest of one that begins with `shared`. */
+  add({ pipeline, job, task }: LogSource, row: LogRow, shared: LogRow = ''): void {
     const subject = logSubject(pipeline, job);
-    const held = this.#held.get(subject);
-    if (held && held.chars + text.length <= MESSAGE_CHARS_MAX) {
-      held.lines.push(text);
-      held.chars += text.length;
-    } else {
-      if (held) this.deps.send(subject, held.lines.join('\n'));
-      this.#held.set(subject, { lines: [text], chars: text.length });
+    let held = this.#held.get(subject);
+    if (!held || held.chars + row.length + shared.length > MESSAGE_CHARS_MAX) {
+      if (held) this.deps.send(subject, held.rows.join('\n'));
+      held = { rows: [], chars: 0, shared: '' };
+      this.#held.set(subject, held);
     }
+    if (shared !== '' && shared !== held.shared) {
+      held.shared = shared;
+      held.rows.push(shared);
+      held.chars += shared.length;
+    }
+    held.rows.push(row);
+    held.chars += row.length;
     // The coordinator's own lines are few, and the last one comes just before the end of its job.
     if (task < 0) return this.flush();
     if (this.#waiting) return;
@@ -47,7 +55,7 @@ export class LogSender {
 
   /** Sends what waits. */
   flush(): void {
-    for (const [subject, { lines }] of this.#held) this.deps.send(subject, lines.join('\n'));
+    for (const [subject, { rows }] of this.#held) this.deps.send(subject, rows.join('\n'));
     this.#held.clear();
   }
 
@@ -56,9 +64,4 @@ export class LogSender {
     this.#waiting = false;
     this.flush();
   }
-}
-
-/** The lines of a message. */
-export function* linesOf(text: string): Generator<LogLine> {
-  for (const line of text.split('\n')) yield JSON.parse(line) as LogLine;
 }

@@ -156,7 +156,7 @@ export interface TaskResult {
   readonly hasMkdir?: boolean;
   /** Run with the datums' directories in the stats tree. Absent = no stats, or nobody wrote them. */
   readonly statsRun?: string;
-  /** Log segment blob: deflated JSON lines of LogLine. */
+  /** Log segment blob: deflated rows of LogLine (log-text.ts). */
   readonly log?: string;
   /** Segments after the first, of a long log. */
   readonly moreLogs?: readonly string[];
@@ -178,6 +178,9 @@ export type LinesSoFar =
   | { readonly lines: readonly LogLine[]; readonly next?: number }
   /** They are in a segment that is stored already; `next` is the number of the line after it. */
   | { readonly segment: string; readonly next: number };
+
+/** What says who hears of a line at once. */
+export type LogSource = Pick<LogLine, 'pipeline' | 'job' | 'task'>;
 
 /** One line of a datum's or worker's log. */
 export interface LogLine {

@@ -33,10 +33,12 @@ import {
 } from './connection.js';
 import { encode } from './json.js';
 import { LogSender } from './log-sender.js';
+import type { LogRow } from './log-text.js';
 import {
   resultSubject,
   type LinesSoFar,
   type LogLine,
+  type LogSource,
   type TaskMessage,
   type TaskResult,
 } from './messages.js';
@@ -141,9 +143,14 @@ export class Queue implements AsyncDisposable {
     return readResults(this.#connection, this.#streams, pipeline, job, o);
   }
 
-  /** Sends a line to whoever follows, soon; `text` is the line as JSON, where that is at hand. */
-  publishLog(line: LogLine, text = JSON.stringify(line)): void {
-    this.#logs.add(line, text);
+  /** Sends a line to whoever follows, soon. */
+  publishLog(line: LogLine): void {
+    this.#logs.add(line, JSON.stringify(line));
+  }
+
+  /** Sends a line as text: what it shares with those before and after it, and its own part. */
+  publishLogRow(source: LogSource, row: LogRow, shared: LogRow): void {
+    this.#logs.add(source, row, shared);
   }
 
   /** Live lines of a job, or of every job of the pipeline (`*`); subscribed when this returns. */

@@ -6,12 +6,11 @@
 import type { Clock } from '../core/clock.js';
 import { AppError, codeOf, messageOf } from '../core/errors.js';
 import { backoffMs } from '../core/retry.js';
-import { childController } from '../core/signals.js';
-import { decodeNode } from '../storage/node-format.js';
 import type { ContentWriter } from '../storage/index.js';
 import type { FileContent, RunOp, Wait } from '../storage/types.js';
 import { isBroken } from '../storage/unreadable.js';
 import type { DatumResult, JobSpec, WorkDatum, WorkStats } from '../queue/messages.js';
+import type { Attempts } from './attempts.js';
 import { collectOutput, type Collected, type CollectOptions } from './collect.js';
 import {
   durationText,
@@ -21,6 +20,7 @@ import {
   type EnvironmentExtras,
   type WorkerIdentity,
 } from './environment.js';
+import { filesOf } from './datum-files.js';
 import type { GitClones } from './git-clone.js';
 import type { RunImage } from './images.js';
 import { LazyFeed } from './lazy-feed.js';
@@ -63,6 +63,7 @@ export interface DatumContext extends Wait {
   /** Lines for the log of every datum. */
   readonly notes: readonly string[];
   readonly extras: EnvironmentExtras;
+  readonly attempts: Attempts;
   /** Told of every try, which may be cancelled by itself, and of what it has cost so far. */
   readonly onTry?: (attempt: AbortController, stats: WorkStats) => void;
 }
@@ -141,6 +142,8 @@ class DatumRun {
   };
   readonly #firstLine: number;
   #s3Bytes = 0;
+  /** What lies in /pfs/out, once it was read. */
+  #outNames: readonly string[] | undefined;
   /** Of the try at hand. */
   #signal: AbortSignal;
 
@@ -150,7 +153,7 @@ class DatumRun {
     readonly at: number,
     readonly datum: WorkDatum,
   ) {
-    context.log.enter({ datum: datum.id, data: datum.inputs.map(dataOf) });
+    context.log.enter({ datum: datum.id, data: filesOf(datum) });
     this.#firstLine = context.log.count;
     this.#signal = context.signal;
   }
@@ -174,13 +177,13 @@ class DatumRun {
       }
     } finally {
       await this.context.s3?.end();
-      await slot.files.clear();
+      await slot.files.clear(spec.transform.warm ? undefined : this.#outNames);
     }
   }
 
   async #try(tries: number): Promise<Collected> {
-    const { slot, signal, onTry } = this.context;
-    using attempt = childController(signal);
+    const { slot, signal, attempts, onTry } = this.context;
+    const attempt = attempts.next();
     this.#signal = attempt.signal;
     onTry?.(attempt, this.#stats);
     try {
@@ -345,6 +348,7 @@ class DatumRun {
     const ms = this.deps.clock.monotonicMs() - start;
     this.#stats.uploadMs += ms;
     this.#stats.uploadBytes += collected.uploadBytes;
+    this.#outNames = collected.names;
     log.say(`finished uploading output after ${durationText(ms)}`);
     return collected;
   }
@@ -354,7 +358,7 @@ class DatumRun {
     if (!spec.s3Out || !s3) return collectOutput(options);
     await s3.end();
     const { ops, hasMkdir, bytes } = s3.collected(this.datum.index);
-    return { ops, hasMkdir, uploadBytes: bytes };
+    return { ops, hasMkdir, uploadBytes: bytes, names: [] };
   }
 
   /** Runs err_cmd after the last failed try, on the same /pfs. */
@@ -425,11 +429,6 @@ class DatumRun {
 function reasonOf(error: TryError): string {
   const words = error.words.filter((line) => line.trim() !== '').join(' | ');
   return words === '' ? error.message : `${error.message} (last output: ${words})`;
-}
-
-function dataOf(input: WorkDatum['inputs'][number]): { path: string; hash: string } {
-  const node = decodeNode(Buffer.from(input.node, 'base64'));
-  return { path: input.path, hash: node.hash.toString('base64') };
 }
 
 function rounded(stats: Totals): WorkStats {

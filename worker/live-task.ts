@@ -9,7 +9,7 @@ import type {
   WorkDatum,
   WorkStats,
 } from '../queue/messages.js';
-import { decodeNode } from '../storage/node-format.js';
+import { filesOf, haveAll } from './datum-files.js';
 import type { WorkQueue } from './ports.js';
 import type { TaskLog } from './task-log.js';
 
@@ -29,13 +29,12 @@ export interface LiveDatumsDeps {
   readonly queue: Pick<WorkQueue, 'publishProgress'>;
 }
 
-type FileName = NonNullable<RunningTask['data']>[number];
-
 /** News of a task's progress, told again and again: whoever listens later hears them too. */
 const NEWS_MS = 500;
 
 export class LiveDatums implements LiveTask {
-  #datum: { id: string; data: readonly FileName[]; startedMs: number } | undefined;
+  #datum: WorkDatum | undefined;
+  #startedMs = 0;
   #attempt: AbortController | undefined;
   #stats: WorkStats | undefined;
   readonly #done = { success: 0, failed: 0, recovered: 0 };
@@ -45,7 +44,8 @@ export class LiveDatums implements LiveTask {
   constructor(readonly deps: LiveDatumsDeps) {}
 
   begin(datum: WorkDatum): void {
-    this.#datum = { id: datum.id, data: filesOf(datum), startedMs: this.deps.clock.wallMs() };
+    this.#datum = datum;
+    this.#startedMs = this.deps.clock.wallMs();
   }
 
   onTry(attempt: AbortController, stats: WorkStats): void {
@@ -94,7 +94,7 @@ export class LiveDatums implements LiveTask {
     const queueSize = Math.max(0, this.deps.count - processed - failed - recovered - 1);
     return {
       ...counts,
-      ...{ datum: datum.id, data: datum.data, startedMs: datum.startedMs, queueSize },
+      ...{ datum: datum.id, data: filesOf(datum), startedMs: this.#startedMs, queueSize },
       ...(this.#stats ? { stats: { ...this.#stats } } : {}),
     };
   }
@@ -103,7 +103,7 @@ export class LiveDatums implements LiveTask {
     const attempt = this.#attempt;
     const datum = this.#datum;
     if (!datum || !attempt || attempt.signal.aborted) return false;
-    if (!haveAll(datum.data, filters)) return false;
+    if (!haveAll(filesOf(datum), filters)) return false;
     attempt.abort(cancelledBy('a request to restart the datum'));
     return true;
   }
@@ -111,23 +111,4 @@ export class LiveDatums implements LiveTask {
   lines(from: number): Promise<LinesSoFar> {
     return this.deps.log.soFar(from);
   }
-}
-
-/** The files that people know a datum by. */
-export function filesOf({ inputs }: WorkDatum): FileName[] {
-  return inputs.map(({ path, node }) => ({
-    path,
-    hash: decodeNode(Buffer.from(node, 'base64')).hash.toString('base64'),
-  }));
-}
-
-/** Whether every filter names one of the files. */
-export function haveAll(files: readonly FileName[], filters: readonly string[]): boolean {
-  const names = new Set(files.flatMap(namesOf));
-  return filters.every((filter) => names.has(filter));
-}
-
-/** How a filter may name a file: by its path, or its hash in base64 or hex. */
-function namesOf({ path, hash }: FileName): string[] {
-  return [path, hash, Buffer.from(hash, 'base64').toString('hex')];
 }

@@ -1,6 +1,6 @@
 /** What the worker needs of the queue and of trees; the real ones satisfy these. */
-import type { TaskProgress } from '../queue/index.js';
-import type { LogLine, TaskMessage, TaskResult } from '../queue/messages.js';
+import type { LogRow, TaskProgress } from '../queue/index.js';
+import type { LogSource, TaskMessage, TaskResult } from '../queue/messages.js';
 import type { TreeReader } from '../storage/tree-types.js';
 import type { Wait } from '../storage/types.js';
 
@@ -22,8 +22,8 @@ export interface WorkQueue {
     options: Wait & { readonly max: number; readonly expiresMs: number },
   ): AsyncIterable<TaskDelivery>;
   publishResult(result: TaskResult, wait: Wait): Promise<void>;
-  /** `text` is the line as JSON, where that is at hand. */
-  publishLog(line: LogLine, text?: string): void;
+  /** A line as text: what it shares with its neighbours (queue/log-text), and its own part. */
+  publishLogRow(source: LogSource, row: LogRow, shared: LogRow): void;
   publishProgress(job: string, progress: TaskProgress): void;
 }
 

@@ -7,6 +7,7 @@ import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { constants, deflateRaw, deflateRawSync, inflateRaw } from 'node:zlib';
+import { linesOf, restRow, sharedRow, type LogRow } from '../queue/log-text.js';
 import type { LinesSoFar, LogLine, TaskMessage } from '../queue/messages.js';
 import { LineFramer } from './line-framer.js';
 import { LINE_BYTES_MAX, type OutputLine } from './spawner-protocol.js';
@@ -23,6 +24,8 @@ const AT_ONCE_BYTES = 64 * 1024;
 const SEGMENT_BYTES = 4 * 1024 * 1024;
 /** Text of a run in progress that is kept for readers; it is all in the segments afterwards. */
 const CURRENT_CHARS = 1024 * 1024;
+/** Datums with more names of files than this are shown to followers without them. */
+const LIVE_SHARED_CHARS = 64 * 1024;
 /** One answer to a reader. */
 const ANSWER_CHARS = 256 * 1024;
 
@@ -54,8 +57,8 @@ export interface TaskLogDeps {
   readonly task: TaskMessage;
   readonly worker: string;
   readonly wallMs: () => number;
-  /** `text` is the line as JSON, where that is at hand. */
-  readonly publish: (line: LogLine, text?: string) => void;
+  /** Sends a line to followers: its own part, and what it shares with others of its datum. */
+  readonly publish: (row: LogRow, shared: LogRow) => void;
   readonly budget: LiveBudget;
   /** Stores a segment; answers its reference. */
   readonly store: (bytes: Buffer) => Promise<string>;
@@ -85,8 +88,12 @@ export class TaskLog {
   #live = 0;
   #skipped = 0;
   #base: Base;
-  /** The constant fields as JSON, ready to be continued. */
-  #prefix = '';
+  /** What all lines of the datum at hand begin with. */
+  #shared: LogRow = '';
+  /** The same for followers. */
+  #liveShared: LogRow = '';
+  /** The newest beginning in #text. */
+  #textShared: LogRow = '';
   /** Newest lines of the run in progress. */
   #current: LogLine[] = [];
   #currentChars = 0;
@@ -113,9 +120,9 @@ export class TaskLog {
   /** Lines of a run in progress, for followers only; `first` is the run's first line number. */
   live(first: number, lines: readonly OutputLine[]): void {
     lines.forEach(([ts, message], index) => {
-      const line = { ...this.#base, ts, line: first + index, user: true, message };
-      this.#publish(line);
-      this.#remember(line);
+      const line = first + index;
+      this.#publish(restRow(ts, line, true, message));
+      this.#remember({ ...this.#base, ts, line, user: true, message });
     });
     this.#live = Math.max(this.#live, first + lines.length);
   }
@@ -133,8 +140,7 @@ export class TaskLog {
   async finish(): Promise<string[]> {
     if (this.#skipped > 0) {
       const message = `[tusk: ${this.#skipped} lines not shown live; the stored log has them]`;
-      const at = { ts: this.deps.wallMs(), line: this.#count, user: false, message };
-      this.deps.publish({ ...this.#base, ...at });
+      this.deps.publish(restRow(this.deps.wallMs(), this.#count, false, message), this.#liveShared);
     }
     if (this.#text !== '') await this.#endBlock();
     if (this.#blocks.length > 0) await this.#endSegment();
@@ -153,9 +159,9 @@ export class TaskLog {
     const next = block && this.#blocks[this.#blocks.indexOf(block) + 1]?.first;
     if (block && from < (next ?? this.#textFirst)) {
       const text = await inflate(block.bytes, { finishFlush: constants.Z_SYNC_FLUSH });
-      return answer(linesIn(text.toString()), from);
+      return answer(linesOf(text.toString()), from);
     }
-    if (from < this.#count) return answer(linesIn(this.#text), from);
+    if (from < this.#count) return answer(linesOf(this.#text), from);
     return answer(this.#current, from);
   }
 
@@ -175,14 +181,17 @@ export class TaskLog {
   #add(ts: number, message: string, user: boolean): void {
     const line = this.#count;
     this.#count += 1;
-    const text = `${this.#prefix}"ts":${ts},"line":${line},"user":${user},"message":${JSON.stringify(message)}}`;
-    this.#text += text;
-    this.#text += '\n';
-    if (line >= this.#live) this.#publish({ ...this.#base, ts, line, user, message }, text);
+    const row = restRow(ts, line, user, message);
+    if (this.#textShared !== this.#shared) {
+      this.#textShared = this.#shared;
+      this.#text += `${this.#shared}\n`;
+    }
+    this.#text += `${row}\n`;
+    if (line >= this.#live) this.#publish(row);
   }
 
-  #publish(line: LogLine, text?: string): void {
-    if (this.deps.budget.take()) this.deps.publish(line, text);
+  #publish(row: LogRow): void {
+    if (this.deps.budget.take()) this.deps.publish(row, this.#liveShared);
     else this.#skipped += 1;
   }
 
@@ -204,6 +213,8 @@ export class TaskLog {
     const text = Buffer.from(this.#text);
     const first = this.#textFirst;
     const next = this.#count;
+    // A block is read by itself.
+    this.#textShared = '';
     const finishFlush = constants.Z_SYNC_FLUSH;
     const options = { level: constants.Z_BEST_SPEED, finishFlush };
     const atOnce = text.length <= AT_ONCE_BYTES;
@@ -230,17 +241,14 @@ export class TaskLog {
     const { pipeline, job, attempt } = task;
     const base = { pipeline, job, task: task.task, attempt, worker, datum };
     const full = data.length > 0 ? { ...base, data } : base;
-    this.#prefix = `${JSON.stringify(full).slice(0, -1)},`;
+    this.#shared = sharedRow(full);
+    const long = this.#shared.length > LIVE_SHARED_CHARS;
+    this.#liveShared = long ? sharedRow(base) : this.#shared;
     return full;
   }
 }
 
-function linesIn(text: string): LogLine[] {
-  const lines = text.split('\n').filter((line) => line !== '');
-  return lines.map((line) => JSON.parse(line) as LogLine);
-}
-
-function answer(lines: readonly LogLine[], from: number): LinesSoFar {
+function answer(lines: Iterable<LogLine>, from: number): LinesSoFar {
   const some: LogLine[] = [];
   let chars = 0;
   for (const line of lines) {

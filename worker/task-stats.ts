@@ -4,6 +4,7 @@
  */
 import { createInflateRaw } from 'node:zlib';
 import { pipeline } from 'node:stream/promises';
+import { LogTextReader } from '../queue/log-text.js';
 import type { DatumResult, LogLine, WorkDatum } from '../queue/messages.js';
 import {
   datumLogOp,
@@ -149,9 +150,11 @@ async function* linesOf(
 ): AsyncGenerator<LogLine[]> {
   for (const ref of segments) {
     const segment = await storage.getObject(refFromText(ref), { signal });
+    const reader = new LogTextReader();
     let lines: LogLine[] = [];
-    const framer = new LineFramer(LINE_CHARS_MAX, (text) => {
-      lines.push(JSON.parse(text) as LogLine);
+    const framer = new LineFramer(LINE_CHARS_MAX, (row) => {
+      const line = reader.read(row);
+      if (line) lines.push(line);
     });
     const inflate = createInflateRaw();
     const fed = pipeline([segment], inflate);

@@ -18,6 +18,7 @@ import { RunWriter, runToText } from '../storage/run.js';
 import type { FileContent, Wait } from '../storage/types.js';
 import { unheldLimits } from './cgroups.js';
 import { Commands, runDatum, type DatumDeps, type Slot } from './datum.js';
+import { Attempts } from './attempts.js';
 import type { BlobCache } from './blob-cache.js';
 import type { EnvironmentExtras } from './environment.js';
 import { gpuEnvironment } from './gpus.js';
@@ -48,7 +49,7 @@ export interface TaskDeps extends Omit<DatumDeps, 'read'> {
   readonly secrets: Pick<WorkerSecrets, 'of' | 'fresh'>;
   /** All GPUs of this worker. */
   readonly gpus: readonly string[];
-  readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLog' | 'publishProgress'>;
+  readonly queue: Pick<WorkQueue, 'publishResult' | 'publishLogRow' | 'publishProgress'>;
   readonly budget: LiveBudget;
   readonly metrics?: DatumMetrics;
   readonly uid: number;
@@ -94,6 +95,7 @@ class TaskRun {
   readonly #log: TaskLog;
   readonly #inputs: TaskInputs;
   readonly #commands = new Commands();
+  readonly #attempts: Attempts;
   readonly #results: DatumResult[] = [];
   readonly live: LiveDatums;
   readonly #ops: RunWriter;
@@ -110,13 +112,14 @@ class TaskRun {
     readonly options: TaskOptions,
   ) {
     const { signal } = options;
+    this.#attempts = new Attempts(signal);
     this.#storage = deps.storage(spec.epoch);
     const { clock, identity, budget, queue } = deps;
     this.#log = new TaskLog({
       task,
       worker: identity.worker,
       wallMs: () => clock.wallMs(),
-      publish: (line, text) => queue.publishLog(line, text),
+      publish: (row, shared) => queue.publishLogRow(task, row, shared),
       budget,
       store: async (bytes) => refToText(await this.#storage.putObject('blob', bytes, options)),
     });
@@ -185,6 +188,7 @@ class TaskRun {
 
   async close(): Promise<void> {
     this.live.close();
+    this.#attempts[Symbol.dispose]();
     this.#writer?.abort();
     await this.#inputs.finish();
   }
@@ -199,6 +203,7 @@ class TaskRun {
       log: this.#log,
       inputs: this.#inputs,
       commands: this.#commands,
+      attempts: this.#attempts,
       writer: () => this.#content(),
       s3: await this.#s3(datum),
       onTry: (attempt: AbortController, stats: WorkStats) => {

@@ -1,7 +1,7 @@
-/** Reading log segments: deflated text, one JSON LogLine per line, a piece at a time. */
+/** Reading log segments: deflated text of log lines (queue/log-text), a piece at a time. */
 import { StringDecoder } from 'node:string_decoder';
 import { createInflateRaw } from 'node:zlib';
-import type { LogLine } from '../../queue/messages.js';
+import { LogTextReader, type LogLine } from '../../queue/index.js';
 import { refFromText } from '../../storage/refs.js';
 import type { ObjectRef, Wait } from '../../storage/types.js';
 
@@ -14,11 +14,12 @@ export async function* segmentLines(
   const inflate = createInflateRaw();
   inflate.end(await storage.getObject(refFromText(ref), wait));
   const decoder = new StringDecoder('utf8');
+  const reader = new LogTextReader();
   let rest = '';
   for await (const bytes of inflate) {
     wait.signal.throwIfAborted();
-    const lines = (rest + decoder.write(bytes as Buffer)).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line !== '') yield JSON.parse(line) as LogLine;
+    const rows = (rest + decoder.write(bytes as Buffer)).split('\n');
+    rest = rows.pop() ?? '';
+    yield* reader.readAll(rows);
   }
 }

@@ -10,6 +10,7 @@ import { inflateRaw } from 'node:zlib';
 import { systemClock } from '../../core/clock.js';
 import { silentLog } from '../../core/log.js';
 import { NEVER } from '../../core/signals.js';
+import { linesOf } from '../../queue/log-text.js';
 import type {
   DatumResult,
   JobSpec,
@@ -147,7 +148,7 @@ export async function openTaskBench(options: BenchOptions = {}) {
     storage: storageByEpoch(storage, { log, clock }),
     queue: {
       publishResult: () => Promise.resolve(),
-      publishLog: live,
+      publishLogRow: (_source, row, shared) => live(JSON.parse(shared + row) as LogLine),
       publishProgress: () => undefined,
     },
     identity: { worker: 'w1', namespace: 'default', inherited },
@@ -223,10 +224,7 @@ export async function openTaskBench(options: BenchOptions = {}) {
 
   async function lines(run: BenchRun): Promise<LogLine[]> {
     const text = (await inflate(await logBytes(run))).toString();
-    return text
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as LogLine);
+    return [...linesOf(text)];
   }
 
   return {

@@ -6,14 +6,16 @@
 import { promisify } from 'node:util';
 import { constants, deflateRaw } from 'node:zlib';
 import type { Clock } from '../../core/clock.js';
-import type { LogLine } from '../../queue/messages.js';
+import type { LogRow } from '../../queue/index.js';
+import type { LogLine, LogSource } from '../../queue/messages.js';
 import type { OutputLine } from '../spawner-protocol.js';
 import type { LiveBudget } from '../task-log.js';
 
 export interface LiveLogDeps {
   readonly clock: Clock;
   readonly budget: LiveBudget;
-  readonly publish: (line: LogLine) => void;
+  /** Sends a line to followers; `row` is the line as text. */
+  readonly publish: (line: LogSource, row: LogRow) => void;
   /** Stores deflated bytes; answers their reference. */
   readonly store: (bytes: Buffer, signal: AbortSignal) => Promise<string>;
   /** A segment is stored; the same number again replaces it. */
@@ -97,15 +99,15 @@ export class LiveLog {
   #add(ts: number, message: string, user: boolean): void {
     const line = { ...this.base, task: 0, ts, line: this.#line, user, message };
     this.#line += 1;
-    if (this.deps.budget.take()) this.deps.publish(line);
+    const row = JSON.stringify(line);
+    if (this.deps.budget.take()) this.deps.publish(line, row);
     if (this.#chars > HELD_CHARS_MAX) {
       this.#dropped += 1;
       return;
     }
     if (this.#dropped > 0) this.#addDropped(ts);
-    const text = `${JSON.stringify(line)}\n`;
-    this.#lines.push(text);
-    this.#chars += text.length;
+    this.#lines.push(`${row}\n`);
+    this.#chars += row.length + 1;
     this.#wake();
   }
 

@@ -321,7 +321,7 @@ export class LiveRun {
     return new LiveLog(base, {
       clock,
       budget,
-      publish: (line) => queue.publishLog(line),
+      publish: (line, row) => queue.publishLogRow(line, row, ''),
       store: async (bytes, signal) =>
         refToText(await this.#storage().putObject('blob', bytes, { signal })),
       onSegment: (number, ref) => this.#reporter.addLog(number, ref),

@@ -3,7 +3,7 @@ import { cancelledBy, childController } from '../../core/signals.js';
 import type { LiveSpec } from '../../queue/messages.js';
 import type { RestartRequest } from '../../queue/index.js';
 import type { Wait } from '../../storage/types.js';
-import { filesOf, haveAll } from '../live-task.js';
+import { filesOf, haveAll } from '../datum-files.js';
 
 export class Restarts {
   /** What a request cuts short: the process, or the wait for its next start. */
