@@ -4,7 +4,8 @@
  * D1 An object appears by rename of a finished, fdatasynced temporary file, and `put` returns after
  *    the directory that holds the name is synced too, so O1 and O2 hold across power loss.
  * D2 Directory syncs are shared: puts that end while one runs wait for the next one together.
- * D3 A key that already exists with the same size is not written again (its name is the digest).
+ * D3 A key that already exists with the same size is not written again (its name is the digest),
+ *    unless it is small; then the same bytes take its place.
  *
  * Leftover temporary files of a crash lie in `tmp/` and are removed when the store is opened by
  * the next process only if they are older than a day (another process may be writing).
@@ -34,6 +35,8 @@ const PARALLEL_WRITES = 8;
 const PARALLEL_READS = 16;
 /** Reads up to this length get their memory before it is known that so much is there. */
 const KNOWN_BYTES_MAX = 16 * 1024 * 1024;
+/** Objects up to this length are written without looking whether they exist. */
+const SURE_BYTES = 64 * 1024;
 /** writev takes at most this many parts (IOV_MAX). */
 const PARTS_MAX = 1024;
 
@@ -69,7 +72,10 @@ export class DirStore implements ObjectStore {
     const target = this.#path(key);
     await this.#writes.with({ signal: options.signal }, async () => {
       try {
-        if ((await sizeOf(target)) !== bodyBytes(bytes)) await this.#write(target, bytes, options);
+        const length = bodyBytes(bytes);
+        // Whether a small one is there already costs more to find out than to write it again.
+        const there = length > SURE_BYTES && (await sizeOf(target)) === length;
+        if (!there) await this.#write(target, bytes, options);
         await this.#syncDir(dirname(target));
       } catch (error) {
         throw this.#translate(error, key);

@@ -20,6 +20,8 @@ export interface Collected {
   readonly ops: readonly RunOp[];
   readonly uploadBytes: number;
   readonly hasMkdir: boolean;
+  /** What lies in /pfs/out itself. */
+  readonly names: readonly string[];
 }
 
 export interface CollectOptions extends Wait {
@@ -34,7 +36,7 @@ export interface CollectOptions extends Wait {
 
 export async function collectOutput(options: CollectOptions): Promise<Collected> {
   const collector = new Collector(options);
-  await collector.dir('');
+  await collector.root();
   return collector;
 }
 
@@ -42,17 +44,27 @@ class Collector implements Collected {
   readonly ops: RunOp[] = [];
   uploadBytes = 0;
   hasMkdir = false;
+  names: readonly string[] = [];
   #seen = 0;
 
   constructor(readonly options: CollectOptions) {}
 
-  /** A directory below out; `path` is '' or starts with a slash. */
-  async dir(path: string): Promise<void> {
+  async root(): Promise<void> {
+    this.names = list(this.options.files.out, '');
+    await this.#entries('', this.names);
+  }
+
+  /** A directory below out; `path` starts with a slash. */
+  async #dir(path: string): Promise<void> {
     const names = list(this.options.files.out + path, path);
-    if (names.length === 0 && path !== '') {
+    if (names.length === 0) {
       this.ops.push({ op: 'mkdir', path, seq: this.options.datum.index });
       this.hasMkdir = true;
     }
+    await this.#entries(path, names);
+  }
+
+  async #entries(path: string, names: readonly string[]): Promise<void> {
     for (const name of names) {
       await this.#entry(`${path}/${name}`);
       this.#seen += 1;
@@ -66,7 +78,7 @@ class Collector implements Collected {
   async #entry(path: string): Promise<void> {
     const host = this.options.files.out + path;
     const stat = walking(() => lstatSync(host));
-    if (stat.isDirectory()) await this.dir(path);
+    if (stat.isDirectory()) await this.#dir(path);
     else if (stat.isFile()) await this.#file(path, host, stat.size);
     else if (stat.isSymbolicLink()) await this.#link(path);
     else throw special(path, stat);

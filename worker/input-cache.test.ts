@@ -60,9 +60,11 @@ describe('the input cache', () => {
     expect(readFileSync(at('b'), 'utf8')).toBe('mine');
   });
 
-  it('keeps small files it wrote, and forgets the oldest', () => {
+  it('keeps small files that are wanted again, and forgets the oldest', () => {
     const files = cache(3 * 4096);
     const list = ['1', '2', '3', '4'].map(content);
+    list.forEach((file, i) => files.write(file, Buffer.from(String(i + 1)), at(`first${i}`)));
+    expect(list.map((file) => files.has(file))).toEqual([false, false, false, false]);
     list.forEach((file, i) => files.write(file, Buffer.from(String(i + 1)), at(`w${i}`)));
     expect(list.map((file) => files.has(file))).toEqual([false, true, true, true]);
     expect(readFileSync(at('w0'), 'utf8')).toBe('1');

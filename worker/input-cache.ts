@@ -36,6 +36,8 @@ export interface CacheOptions {
 }
 
 const ENTRIES_MAX = 200_000;
+/** Small files remembered as wanted once. */
+const WANTED_MAX = 32_768;
 /** What a small file really costs on disk. */
 const BLOCK = 4096;
 const VERIFY_BYTES = 1024 * 1024;
@@ -48,6 +50,7 @@ interface Entry {
 export class InputCache {
   readonly #entries = new Map<string, Entry>();
   readonly #fetching = new Map<string, Promise<void>>();
+  readonly #wanted = new Recent(WANTED_MAX);
   #bytes = 0;
   #temp = 0;
 
@@ -96,11 +99,15 @@ export class InputCache {
     }
   }
 
-  /** Writes a small file to `target` and keeps it. Throws NO_SPACE. */
+  /**
+   * Writes a small file to `target`, and keeps it when it was wanted before: most small files are
+   * the input of one datum only, and keeping one costs as much as writing it. Throws NO_SPACE.
+   */
   write(content: FileContent, bytes: Buffer, target: string): void {
     this.#withRoom(target, () => writeFile(target, bytes));
-    const key = content.hash.toString('hex');
     if (this.options.copies || content.size === 0) return;
+    const key = content.hash.toString('hex');
+    if (!this.#wanted.seen(key)) return;
     try {
       if (this.#entries.has(key)) this.#forget(key);
       linkSync(target, this.#path(key));
@@ -229,6 +236,25 @@ export class InputCache {
       if (this.#bytes <= target && this.#entries.size <= ENTRIES_MAX) return;
       this.#forget(key);
     }
+  }
+}
+
+/** Remembers at least the `count` newest keys, and at most twice as many. */
+class Recent {
+  #newer = new Set<string>();
+  #older = new Set<string>();
+
+  constructor(readonly count: number) {}
+
+  /** Whether the key was seen lately; it is from now on. */
+  seen(key: string): boolean {
+    const known = this.#newer.has(key) || this.#older.has(key);
+    this.#newer.add(key);
+    if (this.#newer.size >= this.count) {
+      this.#older = this.#newer;
+      this.#newer = new Set();
+    }
+    return known;
   }
 }
 

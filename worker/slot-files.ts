@@ -112,8 +112,11 @@ export class SlotFiles {
     await this.#removeKept();
   }
 
-  /** Removes inputs and outputs. */
-  async clear(): Promise<void> {
+  /**
+   * Removes inputs and outputs. `outNames` are those in /pfs/out when they are known, and no process
+   * is left that can write there; otherwise the directory is read.
+   */
+  async clear(outNames?: readonly string[]): Promise<void> {
     for (const file of this.#files) {
       tryTo(() => unlinkSync(file));
       if (this.#turnEnds()) await nextTurn();
@@ -129,7 +132,7 @@ export class SlotFiles {
       this.#kept.clear();
       for (const name of readdirSync(this.pfs)) if (name !== 'out') remove(join(this.pfs, name));
     } else if (this.#kept.size > KEPT_DIRS_MAX) await this.#removeKept();
-    this.clearOut();
+    this.#clearOut(this.open ? undefined : outNames);
   }
 
   async #removeKept(): Promise<void> {
@@ -142,10 +145,10 @@ export class SlotFiles {
     this.#kept.clear();
   }
 
-  clearOut(): void {
+  #clearOut(names?: readonly string[]): void {
     // Names may be no text at all.
-    for (const name of readdirSync(this.out, { encoding: 'buffer' })) {
-      const path = below(this.out, name);
+    for (const name of names ?? readdirSync(this.out, { encoding: 'buffer' })) {
+      const path = typeof name === 'string' ? `${this.out}/${name}` : below(this.out, name);
       // Mostly files, and looking first costs more than being wrong now and then.
       if (!isGone(path)) remove(path);
     }
@@ -168,7 +171,7 @@ function below(dir: string | Buffer, name: Buffer): Buffer {
 }
 
 /** Removes what is no directory; false when it is one. */
-function isGone(path: Buffer): boolean {
+function isGone(path: string | Buffer): boolean {
   try {
     unlinkSync(path);
     return true;

@@ -5,6 +5,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { entryPath } from '../core/entry.js';
 import type { Log } from '../core/log.js';
+import { Outbox } from './outbox.js';
 import type {
   FromSpawner,
   OutputLine,
@@ -56,6 +57,8 @@ export class SpawnerClient implements AsyncDisposable {
   readonly #commands = new Map<number, RunCommand>();
   readonly #waiting = new Map<number, Waiting>();
   readonly #pipes = new Map<number, (error: string) => void>();
+  /** Leave together at the end of this turn of the event loop: each trip wakes a process. */
+  readonly #outbox = new Outbox<ToSpawner>((messages) => this.#sendNow(messages));
 
   /** Forks the spawner: call this first thing, while the process is small. */
   constructor(readonly options: { readonly log: () => Log; readonly entry?: string }) {
@@ -132,6 +135,7 @@ export class SpawnerClient implements AsyncDisposable {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     this.#send({ kind: 'close' });
+    this.#outbox.flush();
     if (child.connected) child.disconnect();
     await gone;
     for (const work of this.#afterClose) work();
@@ -139,13 +143,16 @@ export class SpawnerClient implements AsyncDisposable {
 
   #fork(): ChildProcess {
     this.#commands.clear();
+    this.#outbox.clear();
     const child = fork(this.options.entry ?? entryPath('spawner'), [], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       execArgv: ['--max-semi-space-size=4'],
       // Its group is its own, so that Ctrl-C reaches the worker alone.
       detached: true,
     });
-    child.on('message', (message) => this.#take(message as FromSpawner));
+    child.on('message', (messages) => {
+      for (const message of messages as FromSpawner[]) this.#take(message);
+    });
     child.on('error', () => undefined);
     const started = performance.now();
     child.on('exit', () => {
@@ -199,7 +206,10 @@ export class SpawnerClient implements AsyncDisposable {
   }
 
   #send(message: ToSpawner): void {
-    if (!this.#child.connected) return;
-    this.#child.send(message, () => undefined);
+    if (this.#child.connected) this.#outbox.add(message);
+  }
+
+  #sendNow(messages: readonly ToSpawner[]): void {
+    if (this.#child.connected) this.#child.send(messages, () => undefined);
   }
 }

@@ -1,6 +1,7 @@
 /** Entry point of the spawner process; forked by the worker before anything else. */
 import { systemClock } from '../core/clock.js';
 import { NEVER } from '../core/signals.js';
+import { Outbox } from './outbox.js';
 import { Spawner } from './spawner.js';
 import type { FromSpawner, ToSpawner } from './spawner-protocol.js';
 
@@ -8,9 +9,10 @@ import type { FromSpawner, ToSpawner } from './spawner-protocol.js';
 Error.stackTraceLimit = 0;
 
 /** A worker that ended at once is not there to be told. */
-function tell(message: FromSpawner): void {
-  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
-}
+const outbox = new Outbox<FromSpawner>((messages) => {
+  if (process.connected) process.send?.(messages, undefined, undefined, () => undefined);
+});
+const tell = (message: FromSpawner): void => outbox.add(message);
 
 const spawner = new Spawner({
   clock: systemClock,
@@ -21,10 +23,11 @@ const leave = (): void => {
   spawner.close();
   process.exit(0);
 };
-process.on('message', (message) => {
-  const known = message as ToSpawner;
-  spawner.handle(known);
-  if (known.kind === 'close') leave();
+process.on('message', (messages) => {
+  for (const message of messages as ToSpawner[]) {
+    spawner.handle(message);
+    if (message.kind === 'close') leave();
+  }
 });
 process.on('disconnect', leave);
 // A signal for the whole group (Ctrl-C) is the worker's business: it drains, then disconnects.

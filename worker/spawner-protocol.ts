@@ -1,6 +1,7 @@
 /**
- * What the worker and its spawner process say to each other (IPC, JSON). Only small control
- * messages travel here: user output stays in the spawner, apart from bounded batches of lines.
+ * What the worker and its spawner process say to each other (IPC, JSON, arrays of these messages).
+ * Only small control messages travel here: user output stays in the spawner, apart from bounded
+ * batches of lines.
  */
 
 /** How user code is kept apart, strongest first. */

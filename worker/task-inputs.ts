@@ -142,7 +142,10 @@ export class TaskInputs {
 
   async *#items(from: number, to: number): AsyncGenerator<ManyItem<Placement>> {
     for (let at = from; at < to; at += 1) {
-      for await (const placement of this.#placements(at)) yield this.#item(placement);
+      for (const input of this.#inputs(at)) {
+        if (!('node' in input)) yield this.#item(input);
+        else for await (const placement of this.#below(at, input)) yield this.#item(placement);
+      }
       yield this.#item({ at, path: '', kind: 'end', content: EMPTY_CONTENT });
     }
   }
@@ -150,13 +153,14 @@ export class TaskInputs {
   /** The files and directories of a datum, those below matched directories included. */
   async *#placements(at: number): AsyncGenerator<Placement> {
     for (const input of this.#inputs(at)) {
-      if (!('node' in input)) {
-        yield input;
-        continue;
-      }
-      for await (const { path, node } of this.deps.trees.walk(input.node, '', this.wait)) {
-        yield placementOf(at, input.path + path, node, input.how);
-      }
+      if ('node' in input) yield* this.#below(at, input);
+      else yield input;
+    }
+  }
+
+  async *#below(at: number, dir: Walk): AsyncGenerator<Placement> {
+    for await (const { path, node } of this.deps.trees.walk(dir.node, '', this.wait)) {
+      yield placementOf(at, dir.path + path, node, dir.how);
     }
   }
 
