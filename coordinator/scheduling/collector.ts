@@ -302,8 +302,10 @@ export class Collector {
     const stay = new Set(again);
     const drop = new Set(tasks.filter((task) => !stay.has(task)));
     const { pipeline } = job;
-    if (drop.size > 0)
+    if (drop.size > 0) {
       await this.deps.queue.dropTasks({ pipeline, job: job.id, tasks: drop }, wait);
+      this.input.overlap.dropped(job.id, drop);
+    }
     if (cut.length > 0) await this.#cut(cut, wait);
     for (const task of failed) await this.#giveUp(task, wait);
     if (again.length > 0) await this.#again(again, why, wait);

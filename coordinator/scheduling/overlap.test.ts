@@ -51,6 +51,23 @@ describe('running jobs', () => {
     await expect(turn).rejects.toThrow('enough');
   });
 
+  it('know which tasks workers took, but for those of which a copy still waits', () => {
+    const overlap = new Overlap();
+    for (const job of ['a', 'b']) overlap.start(job);
+    overlap.published('a', [0, 1, 2]);
+    overlap.published('b', [0]);
+    expect(overlap.handedOut('a', 2)).toEqual([0, 1]);
+    expect(overlap.handedOut('b', 0)).toEqual([0]);
+    // Task 1 was lost with its worker; its copy waits for a slot.
+    overlap.published('a', [1]);
+    expect(overlap.handedOut('a', 1)).toEqual([0, 2]);
+    expect(overlap.handedOut('a', 0)).toEqual([1, 0, 1, 2]);
+    // What was taken out of the queue is not what is pending.
+    overlap.published('a', [3, 4]);
+    overlap.dropped('a', new Set([4]));
+    expect(overlap.handedOut('a', 1)).toEqual([1, 0, 1, 2]);
+  });
+
   it('tell their datums when all are written down, those they wait for included', async () => {
     const overlap = new Overlap();
     for (const job of ['a', 'b', 'c']) overlap.start(job);

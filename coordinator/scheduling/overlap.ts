@@ -161,19 +161,30 @@ export class Overlap {
     this.#published = this.#published.filter((batch) => batch.job !== job);
   }
 
+  /** Tasks that were taken out of the queue, all of their copies. */
+  dropped(job: string, tasks: ReadonlySet<number>): void {
+    this.#published = this.#published.map((batch) =>
+      batch.job === job ? { job, tasks: batch.tasks.filter((task) => !tasks.has(task)) } : batch,
+    );
+  }
+
   /**
    * Tasks of the job that workers took when `pending` tasks of the pipeline are still in the queue,
-   * which hands them out in the order they were published.
+   * which hands them out in the order they were published. A task of which a copy is still there is
+   * not among them: nobody has to care for it.
    */
   handedOut(job: string, pending: number): number[] {
     const taken: number[] = [];
+    const waiting = new Set<number>();
     let left = pending;
     for (const batch of this.#published.toReversed()) {
       const here = Math.max(0, batch.tasks.length - left);
       left -= batch.tasks.length - here;
-      if (batch.job === job) taken.push(...batch.tasks.slice(0, here));
+      if (batch.job !== job) continue;
+      taken.push(...batch.tasks.slice(0, here));
+      for (const task of batch.tasks.slice(here)) waiting.add(task);
     }
-    return taken;
+    return taken.filter((task) => !waiting.has(task));
   }
 
   #changed(): void {

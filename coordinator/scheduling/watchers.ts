@@ -21,10 +21,17 @@ export interface Lost {
   readonly streamCreated?: string;
 }
 
+interface Gone {
+  readonly workers: readonly string[];
+  readonly tasks: ReadonlySet<number>;
+}
+
 const ASK_MS = 2_000;
 /** An age that no answer has. */
 const ANEW = -1;
 const BACKLOG_MS = 3_000;
+/** As long may a task be on its way to a worker, or its result from there. */
+const ON_WAY_MS = 1_000;
 const STRAGGLER_MS = 30_000;
 
 export class Watchers {
@@ -36,6 +43,8 @@ export class Watchers {
   #shortAtDone = -1;
   /** Workers seen since the last look. */
   #known = new Set<string>();
+  /** Tasks that nobody had when workers went; they may have been on their way. */
+  #missed: { readonly tasks: ReadonlySet<number>; readonly why: string; atMs: number } | undefined;
 
   constructor(
     readonly deps: OwnerDeps,
@@ -61,7 +70,11 @@ export class Watchers {
     const now = this.deps.clock.monotonicMs();
     const gone = this.#goneWorkers();
     if (this.board.done === this.board.size) return undefined;
-    if (gone.length > 0) return this.#quietly(wait, () => this.#heldBy(gone, now, wait));
+    if (gone.workers.length > 0) return this.#quietly(wait, () => this.#heldBy(gone, now, wait));
+    if (this.#missed && now - this.#missed.atMs >= ON_WAY_MS) {
+      const lost = await this.#quietly(wait, () => this.#stillMissed(now, wait));
+      if (lost) return lost;
+    }
     if (now - this.#askedAtMs >= ASK_MS) await this.#ask(now, ASK_MS / 2, wait);
     const slow = this.#stragglers(now);
     if (slow) return slow;
@@ -80,39 +93,74 @@ export class Watchers {
     }
   }
 
-  /** Workers that left since the last look. */
-  #goneWorkers(): string[] {
+  /** Workers that left since the last look, and the tasks they were seen with. */
+  #goneWorkers(): Gone {
     const now = new Set([...this.deps.views.workers.values()].map(({ worker }) => worker));
-    const gone = [...this.#known].filter((worker) => !now.has(worker));
+    const workers = [...this.#known].filter((worker) => !now.has(worker));
     this.#known = now;
-    for (const worker of gone) this.#held.delete(worker);
-    return gone;
+    const tasks = new Set(workers.flatMap((worker) => [...(this.#held.get(worker)?.keys() ?? [])]));
+    for (const worker of workers) this.#held.delete(worker);
+    return { workers, tasks };
   }
 
   /**
-   * Tasks that the gone workers had. The queue hands tasks out in the order they were published, so
-   * what is not pending was handed out; what no other worker has and no result came from is lost.
-   * (A result may be on its way: then a copy runs for nothing.)
+   * Tasks that the gone workers had. What they were seen with is lost. Of what was handed out and no
+   * other worker has some may be on its way to a worker, or its result from there: a later look tells.
    */
-  async #heldBy(gone: readonly string[], now: number, wait: Wait): Promise<Lost | undefined> {
+  async #heldBy(gone: Gone, now: number, wait: Wait): Promise<Lost | undefined> {
+    const { free } = await this.#free(now, wait);
+    const why = `worker ${gone.workers.join(', ')} is gone`;
+    const unseen = free.filter((task) => !gone.tasks.has(task));
+    if (unseen.length > 0) {
+      const tasks = new Set([...(this.#missed?.tasks ?? []), ...unseen]);
+      this.#missed = { tasks, why, atMs: now };
+    }
+    const tasks = free.filter((task) => gone.tasks.has(task));
+    return tasks.length > 0 ? { tasks, why, blocked: true } : undefined;
+  }
+
+  /** What still nobody has; a worker that does not answer may have it, until it is gone itself. */
+  async #stillMissed(now: number, wait: Wait): Promise<Lost | undefined> {
+    const missed = this.#missed;
+    const { free, all } = await this.#free(now, wait);
+    const tasks = free.filter((task) => missed?.tasks.has(task));
+    if (!missed || tasks.length === 0) {
+      this.#missed = undefined;
+      return undefined;
+    }
+    if (!all) {
+      missed.atMs = now;
+      return undefined;
+    }
+    this.#missed = undefined;
+    return { tasks, why: missed.why, blocked: true };
+  }
+
+  /**
+   * Tasks that were handed out, that no worker has and no result came from; `all`: every worker has
+   * answered. The queue hands tasks out in the order they were published, so what is not pending was
+   * handed out.
+   */
+  async #free(now: number, wait: Wait): Promise<{ free: number[]; all: boolean }> {
     const { pending } = await this.deps.queue.backlog(this.job.pipeline, wait);
     // Not older than the number of pending tasks.
-    await this.#ask(now, ANEW, wait);
+    const answered = await this.#ask(now, ANEW, wait);
     const handedOut = this.overlap.handedOut(this.job.id, pending);
     const held = this.#inHand();
     const withheld = this.withheld();
-    const tasks = [...new Set(handedOut)].filter(
+    const free = [...new Set(handedOut)].filter(
       (task) => !held.has(task) && !withheld.has(task) && !this.board.resultOf(task),
     );
-    if (tasks.length === 0) return undefined;
-    return { tasks, why: `worker ${gone.join(', ')} is gone`, blocked: true };
+    const workers = [...this.deps.views.workers.values()];
+    return { free, all: workers.every(({ worker }) => answered.has(worker)) };
   }
 
   #inHand(): Set<number> {
     return new Set([...this.#held.values()].flatMap((tasks) => [...tasks.keys()]));
   }
 
-  async #ask(now: number, ageMs: number, wait: Wait): Promise<void> {
+  /** Answers who answered. */
+  async #ask(now: number, ageMs: number, wait: Wait): Promise<ReadonlySet<string>> {
     this.#askedAtMs = now;
     const statuses = await abortable(this.statuses.get(ageMs), wait.signal);
     for (const [worker, status] of statuses) {
@@ -125,6 +173,7 @@ export class Watchers {
       if (held.size > 0) this.#held.set(worker, held);
       else this.#held.delete(worker);
     }
+    return new Set(statuses.keys());
   }
 
   #stragglers(now: number): Lost | undefined {
