@@ -5,7 +5,9 @@ import { NEVER } from '../../core/signals.js';
 import { CreatePipelineRequest } from '../../proto/generated/pps.js';
 import { countsOf } from '../support/stack-client.js';
 import { startStack } from '../support/stack.js';
-import { disturb, expectedOutput, inputs, slowCopy } from './job.js';
+import { until } from '../support/until.js';
+import { endsOf } from './history.js';
+import { DATUMS, disturb, expectedOutput, inputs, slowCopy } from './job.js';
 
 it('killed and started again: the job goes on', async () => {
   await disturb({}, async (stack) => {
@@ -36,6 +38,43 @@ it('frozen for longer than its lease', async () => {
     await systemClock.sleep(13_000, { signal: NEVER });
     coordinator.resume();
   });
+});
+
+it('frozen for a minute while another one takes over: every commit is finished once', async () => {
+  await using stack = await startStack({ workers: 0 });
+  await stack.client.createRepo('in');
+  await stack.client.put('in', inputs(DATUMS));
+  // It is alone, so the pipeline is its own.
+  await stack.client.createPipeline(slowCopy('copy', 'in', 0.5));
+  const other = await stack.addCoordinator();
+  const join = `${other.address},${stack.address}`;
+  for (let i = 0; i < 2; i += 1) await stack.addWorker({ slots: 2, join });
+  await stack.client.running('copy', 8);
+  stack.coordinator.pause();
+  const thawed = systemClock.sleep(60_000, { signal: NEVER });
+  await other.client.put('in', inputs(4, DATUMS));
+  expect((await other.client.ended('copy')).restart).toBeGreaterThan(0);
+  await other.client.ended('copy', 2);
+  await thawed;
+  stack.coordinator.resume();
+  await until('it takes a commit', () =>
+    stack.client.put('in', inputs(4, DATUMS + 4)).then(() => true),
+  );
+  const totals = [DATUMS, DATUMS + 4, DATUMS + 8];
+  for (const [at, total] of totals.entries()) {
+    const job = await stack.client.ended('copy', at + 1);
+    const skipped = totals[at - 1] ?? 0;
+    expect({ ...countsOf(job), reason: job.reason }).toEqual({
+      ...{ state: 'JOB_SUCCESS', reason: '', processed: total - skipped, skipped, failed: 0 },
+      ...{ recovered: 0, total },
+    });
+    const commit = job.outputCommit?.id ?? '';
+    expect(await stack.client.files('copy', commit)).toEqual(expectedOutput(total));
+  }
+  expect(await stack.client.jobs('copy')).toEqual(await other.client.jobs('copy'));
+  const ends = await endsOf(stack.etcd.url, 'copy');
+  expect(Object.keys(ends)).toHaveLength(6);
+  expect(new Set(Object.values(ends))).toEqual(new Set([1]));
 });
 
 it('killed while three jobs run at once: they end in order, nothing runs twice', async () => {

@@ -20,7 +20,12 @@ export function inputs(count: number, from = 0): Record<string, string> {
  * Each datum waits, copies its file, and adds a line to one file that all datums share: a datum
  * counted twice, or not at all, shows in the shared file.
  */
-export function slowCopy(pipeline: string, repo: string, seconds: number): CreatePipelineRequest {
+export function slowCopy(
+  pipeline: string,
+  repo: string,
+  seconds: number,
+  slots = 4,
+): CreatePipelineRequest {
   const lines = [
     `sleep ${seconds}`,
     `for f in /pfs/${repo}/*; do`,
@@ -31,7 +36,7 @@ export function slowCopy(pipeline: string, repo: string, seconds: number): Creat
   return CreatePipelineRequest.fromPartial({
     pipeline: { name: pipeline },
     transform: { cmd: ['sh'], stdin: lines },
-    parallelismSpec: { constant: 4 },
+    parallelismSpec: { constant: slots },
     input: { pfs: { repo, branch: 'master', glob: '/*', name: repo } },
   });
 }
@@ -45,15 +50,15 @@ export function expectedOutput(count: number): Record<string, string> {
   return files;
 }
 
-/** Checks that the pipeline's first job ended as if nothing had happened. */
-export async function expectUndisturbed(stack: Stack, pipeline = 'copy'): Promise<void> {
-  const job = await stack.client.ended(pipeline);
+/** Checks that the first job of the pipeline `copy` ended as if nothing had happened. */
+export async function expectUndisturbed(stack: Stack, datums = DATUMS): Promise<void> {
+  const job = await stack.client.ended('copy');
   expect({ ...countsOf(job), reason: job.reason }).toEqual({
-    ...{ state: 'JOB_SUCCESS', reason: '', processed: DATUMS, skipped: 0, failed: 0 },
-    ...{ recovered: 0, total: DATUMS },
+    ...{ state: 'JOB_SUCCESS', reason: '', processed: datums, skipped: 0, failed: 0 },
+    ...{ recovered: 0, total: datums },
   });
-  expect(await stack.client.files(pipeline, 'master')).toEqual(expectedOutput(DATUMS));
-  expect(await stack.client.jobs(pipeline)).toHaveLength(1);
+  expect(await stack.client.files('copy', 'master')).toEqual(expectedOutput(datums));
+  expect(await stack.client.jobs('copy')).toHaveLength(1);
 }
 
 /** Starts a stack and its slow job, disturbs it in the middle, and checks how it ends. */

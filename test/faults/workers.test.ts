@@ -1,9 +1,11 @@
 /** Workers that die or freeze in the middle of a datum. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { it } from 'vitest';
+import { expect, it } from 'vitest';
+import { startStack } from '../support/stack.js';
 import { until } from '../support/until.js';
-import { disturb } from './job.js';
+import { endsOf } from './history.js';
+import { disturb, expectUndisturbed, inputs, slowCopy } from './job.js';
 
 it('one of two workers is killed: the other one ends the job', async () => {
   await disturb({}, async ({ workers }) => {
@@ -51,4 +53,29 @@ it('one worker after the other is killed while another one joins: nothing counts
       await stack.client.running('copy', 8 + 2 * round);
     }
   });
+});
+
+it('twenty workers are killed one by one: every datum counts once, the output is whole', async () => {
+  const datums = 280;
+  await using stack = await startStack({ workers: 0 });
+  const { client } = stack;
+  for (let i = 0; i < 20; i += 1) await stack.addWorker({ slots: 1 });
+  const log = join(stack.dir, 'coordinator.json');
+  const joined = (): number => readFileSync(log, 'utf8').split('"worker joined"').length - 1;
+  await until('they have joined', () => joined() === 20, 120_000);
+  await client.createRepo('in');
+  await client.put('in', inputs(datums));
+  await client.createPipeline(slowCopy('copy', 'in', 2, 20));
+  let done = 0;
+  for (const [at, worker] of [...stack.workers].entries()) {
+    const job = await client.running('copy', done + 3);
+    done = job.dataProcessed;
+    expect({ at, left: job.dataTotal > done }).toEqual({ at, left: true });
+    await worker.kill9();
+    // Who comes to help shall not be killed too.
+    if (at === 17) await stack.addWorker({ slots: 16 });
+  }
+  await expectUndisturbed(stack, datums);
+  const ends = await endsOf(stack.etcd.url, 'copy');
+  expect(Object.values(ends)).toEqual([1, 1]);
 });

@@ -16,6 +16,7 @@ import { tempDir } from './temp-dir.js';
 import { until } from './until.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
+const CONFIG = 'coordinator-config.json';
 
 export interface StackOptions {
   readonly store?: 'dir' | 's3';
@@ -103,8 +104,31 @@ export class Stack implements AsyncDisposable {
     await this.coordinator.start();
   }
 
+  /** Starts one more coordinator beside the first; returns when it answers. */
+  async addCoordinator(): Promise<{ readonly address: string; readonly client: StackClient }> {
+    const first = JSON.parse(readFileSync(join(this.dir, CONFIG), 'utf8')) as { dataDir: string };
+    const port = await freePort();
+    const dataDir = join(this.dir, `coordinator-${port}`);
+    const config = {
+      ...first,
+      dataDir,
+      listen: `127.0.0.1:${port}`,
+      logFile: `${dataDir}.json`,
+      readyFile: `${dataDir}-ready.json`,
+      secretsKeyFile: join(first.dataDir, 'secrets.key'),
+    };
+    const configFile = `${dataDir}-config.json`;
+    writeFileSync(configFile, JSON.stringify(config));
+    const env = this.s3 ? credentialsOf(this.s3) : {};
+    await this.#own.use(coordinatorProcess(configFile, config.readyFile, env)).start();
+    const address = `127.0.0.1:${port}`;
+    return { address, client: this.#own.use(openStackClient(address)) };
+  }
+
   /** Starts one more worker; returns before it has joined. */
-  async addWorker(o: { slots?: number; args?: readonly string[] } = {}): Promise<ServerProcess> {
+  async addWorker(
+    o: { slots?: number; join?: string; args?: readonly string[] } = {},
+  ): Promise<ServerProcess> {
     const name = `worker${this.workers.length}`;
     const worker = this.#own.use(
       new ServerProcess({
@@ -112,7 +136,7 @@ export class Stack implements AsyncDisposable {
         package: 'nodejs',
         args: [
           join(ROOT, 'dist', 'worker.mjs'),
-          ...['--join', this.address, '--slots', String(o.slots ?? 2)],
+          ...['--join', o.join ?? this.address, '--slots', String(o.slots ?? 2)],
           ...['--data-dir', join(this.dir, name)],
           ...['--log-file', join(this.dir, `${name}.json`), '--log-level', 'debug'],
           ...(o.args ?? []),
@@ -175,7 +199,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
     const s3Url = s3 && ((await o.s3Through?.(s3)) ?? s3.url);
     const port = await freePort();
     const ready = join(dir, 'ready.json');
-    const configFile = join(dir, 'coordinator-config.json');
+    const configFile = join(dir, CONFIG);
     const config = {
       listen: `127.0.0.1:${port}`,
       etcd: [(await o.etcdThrough?.(etcd)) ?? etcd.url],
@@ -190,25 +214,8 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       ...o.config,
     };
     writeFileSync(configFile, JSON.stringify(config));
-    const coordinator = own.use(
-      new ServerProcess({
-        command: process.execPath,
-        package: 'nodejs',
-        args: [join(ROOT, 'dist', 'coordinator.mjs'), '--config', configFile],
-        ...(s3
-          ? {
-              env: {
-                AWS_ACCESS_KEY_ID: s3.accessKeyId,
-                AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-              },
-            }
-          : {}),
-        logFile: join(dir, 'coordinator.out'),
-        ready: async () => {
-          await until('the coordinator answers', () => existsSync(ready), 60_000);
-        },
-      }),
-    );
+    const env = s3 ? credentialsOf(s3) : {};
+    const coordinator = own.use(coordinatorProcess(configFile, ready, env));
     await coordinator.start();
     const client = own.use(openStackClient(`127.0.0.1:${port}`));
     const stack = new Stack({ etcd, nats, s3, dir, port, coordinator, client, own });
@@ -218,4 +225,25 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
     await own[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function coordinatorProcess(
+  configFile: string,
+  readyFile: string,
+  env: NodeJS.ProcessEnv,
+): ServerProcess {
+  return new ServerProcess({
+    command: process.execPath,
+    package: 'nodejs',
+    args: [join(ROOT, 'dist', 'coordinator.mjs'), '--config', configFile],
+    env,
+    logFile: configFile.replace('-config.json', '.out'),
+    ready: async () => {
+      await until('the coordinator answers', () => existsSync(readyFile), 60_000);
+    },
+  });
+}
+
+function credentialsOf({ accessKeyId, secretAccessKey }: SwiftServer): NodeJS.ProcessEnv {
+  return { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
 }
