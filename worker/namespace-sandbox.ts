@@ -10,8 +10,8 @@
  * N4 A run is over only when the namespace said so with the run's own random token, or is gone.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { WarmChannel } from './warm-channel.js';
 import type { Sandbox } from './sandbox.js';
@@ -25,6 +25,8 @@ interface Agent {
   readonly child: ChildProcess;
   readonly ready: Promise<boolean>;
   initPid?: number;
+  /** Descriptors of its private directories: the way there through /proc took 20 µs each. */
+  dirs?: readonly number[];
   /** The shared variables that it was told. */
   env?: RunCommand['env'];
   /** The command that stays alive in it. */
@@ -82,7 +84,7 @@ export class NamespaceSandbox implements Sandbox {
   }
 
   #runIn(agent: Agent, command: RunCommand, key: string | undefined): Promise<RunEnd> {
-    const token = randomBytes(16).toString('hex');
+    const token = randomUUID();
     return new Promise<RunEnd>((resolve) => {
       if (key === undefined) {
         this.#current = { token, end: resolve };
@@ -129,10 +131,12 @@ export class NamespaceSandbox implements Sandbox {
    * better than three patterns for each, which takes it four times as long.
    */
   #isTidy(): boolean {
+    const agent = this.#agent;
     const { root } = this;
-    if (root === '') return false;
+    if (!agent || root === '') return false;
     try {
-      return PRIVATE_DIRS.every((dir) => statSync(root + dir).size === EMPTY_TMPFS_BYTES);
+      agent.dirs ??= openDirs(root);
+      return agent.dirs.every((dir) => fstatSync(dir).size === EMPTY_TMPFS_BYTES);
     } catch {
       return false;
     }
@@ -170,6 +174,7 @@ export class NamespaceSandbox implements Sandbox {
     const agent: Agent = { child, ready };
     const gone = (text: string): void => {
       if (this.#agent === agent) this.#agent = undefined;
+      closeDirs(agent);
       this.#lastWords ||= text;
       settle(false);
       this.#current?.end(this.#closed ? { why: 'killed' } : { why: 'broken', message: text });
@@ -214,6 +219,22 @@ function stayKey({ argv, env, cwd, user }: RunCommand): string {
   const key = JSON.stringify([argv, env, cwd, user]);
   stayKeys.set(env, key);
   return key;
+}
+
+function openDirs(root: string): number[] {
+  const opened: number[] = [];
+  try {
+    for (const dir of PRIVATE_DIRS) opened.push(openSync(root + dir, constants.O_DIRECTORY));
+    return opened;
+  } catch (error) {
+    opened.forEach((dir) => closeSync(dir));
+    throw error;
+  }
+}
+
+function closeDirs(agent: Agent): void {
+  agent.dirs?.forEach((dir) => closeSync(dir));
+  delete agent.dirs;
 }
 
 function exitText(code: number | null, signal: NodeJS.Signals | null): string {

@@ -118,13 +118,7 @@ class Slot {
     const output = new RunOutput(file, () => clock.wallMs(), command.endless);
     const running: Running = { run, output };
     this.#running = running;
-    const stop = new AbortController();
-    if (command.timeoutMs > 0) {
-      clock.sleep(command.timeoutMs, { signal: stop.signal }).then(
-        () => this.#stop(running, 'timeout'),
-        () => undefined,
-      );
-    }
+    const timer = command.timeoutMs > 0 ? this.#timer(running, command.timeoutMs) : undefined;
     const start = clock.monotonicMs();
     const sandbox = this.#sandbox;
     const watched = () => ({
@@ -133,7 +127,7 @@ class Slot {
       kill: () => sandbox.kill(),
     });
     const ended = await this.#limits.hold(watched, () => sandbox.run(command));
-    stop.abort();
+    timer?.abort();
     this.#running = undefined;
     this.#idleMs = command.request === undefined ? undefined : clock.monotonicMs();
     // A run that ended by itself just before the kill reached it has its own result.
@@ -147,6 +141,16 @@ class Slot {
       root: this.#sandbox.root,
       ...output.finish(),
     });
+  }
+
+  /** Stops a run that takes too long; abort it when the run is over. */
+  #timer(running: Running, timeoutMs: number): AbortController {
+    const over = new AbortController();
+    this.deps.clock.sleep(timeoutMs, over).then(
+      () => this.#stop(running, 'timeout'),
+      () => undefined,
+    );
+    return over;
   }
 
   /** The command with what is the run's own. */
