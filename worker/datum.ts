@@ -141,6 +141,7 @@ class DatumRun {
     uploadBytes: 0,
   };
   readonly #firstLine: number;
+  #fileBytes = 0;
   #s3Bytes = 0;
   /** What lies in /pfs/out, once it was read. */
   #outNames: readonly string[] | undefined;
@@ -225,7 +226,9 @@ class DatumRun {
     const ms = this.deps.clock.monotonicMs() - start;
     inputs.runAhead(this.at);
     this.#stats.downloadMs += ms;
-    this.#stats.downloadBytes += bytes;
+    // Its files count once, however many tries it takes.
+    this.#stats.downloadBytes += bytes - this.#fileBytes;
+    this.#fileBytes = bytes;
     log.say(`finished downloading data after ${durationText(ms)}`);
   }
 

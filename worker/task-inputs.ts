@@ -39,8 +39,6 @@ export class TaskInputs {
   #next = 0;
   #lazy: LazyFile[] = [];
   #ahead: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined;
-  /** Bytes that came ahead, by datum. */
-  readonly #early = new Map<number, number>();
 
   constructor(
     readonly deps: TaskInputsDeps,
@@ -56,7 +54,8 @@ export class TaskInputs {
   }
 
   /**
-   * Puts the inputs of datum `at` into the slot; answers the bytes that came from the store.
+   * Puts the inputs of datum `at` into the slot; answers the bytes of its files, wherever they came
+   * from (a figure of the datum must not depend on what the cache has). Lazy files are not among them.
    * Throws the store's errors and NO_SPACE; may then be called again.
    */
   async place(at: number, files: SlotFiles): Promise<number> {
@@ -65,11 +64,10 @@ export class TaskInputs {
       this.#stream = this.#open(at);
       this.#next = at;
     }
-    let bytes = this.#early.get(at) ?? 0;
-    this.#early.delete(at);
+    let bytes: number;
     this.#lazy = [];
     try {
-      bytes += await this.#takeAll(files);
+      bytes = await this.#takeAll(files);
     } catch (error) {
       await this.close();
       if (!isBroken(error)) throw error;
@@ -77,7 +75,7 @@ export class TaskInputs {
       await files.clear();
       this.#lazy = [];
       this.#stream = this.#open(at, at + 1);
-      bytes += await this.#takeAll(files).finally(() => this.close());
+      bytes = await this.#takeAll(files).finally(() => this.close());
     }
     if (this.#stream) this.#next = at + 1;
     return bytes;
@@ -117,7 +115,6 @@ export class TaskInputs {
         wait.signal.throwIfAborted();
         if (kind !== 'large' || cache.has(content)) continue;
         await cache.fetch(content, wait);
-        this.#early.set(at, (this.#early.get(at) ?? 0) + content.size);
       }
     }
   }
@@ -200,10 +197,10 @@ export class TaskInputs {
       return 0;
     }
     const { cache } = this.deps;
-    if (cache.place(content, target)) return 0;
+    if (cache.place(content, target)) return content.size;
     if (kind === 'small' && bytes && bytes.length === content.size) {
       cache.write(content, bytes, target);
-      return bytes.length;
+      return content.size;
     }
     // Twice, because the file may leave the cache before it is linked.
     for (let attempt = 0; attempt < 2; attempt += 1) {
