@@ -32,14 +32,40 @@ describe('running jobs', () => {
   });
 
   it('have none beside them while the oldest may be done in no time', () => {
-    const overlap = new Overlap();
-    expect(overlap.notBeforeMs(1_000)).toBe(0);
-    overlap.start('a', 1_000);
-    overlap.start('b', 1_200);
-    expect(overlap.notBeforeMs(1_100)).toBe(BESIDE_AFTER_MS - 100);
-    expect(overlap.notBeforeMs(1_000 + BESIDE_AFTER_MS)).toBe(0);
+    let nowMs = 1_000;
+    const overlap = new Overlap(undefined, () => nowMs);
+    expect(overlap.notBeforeMs()).toBe(0);
+    overlap.start('a');
+    nowMs = 1_100;
+    expect(overlap.notBeforeMs()).toBe(BESIDE_AFTER_MS - 100);
+    // What it took to plan it tells nothing about its datums.
+    overlap.published('a', [0]);
+    expect(overlap.notBeforeMs()).toBe(BESIDE_AFTER_MS);
+    nowMs += BESIDE_AFTER_MS;
+    overlap.published('a', [0]);
+    expect(overlap.notBeforeMs()).toBe(0);
+    overlap.start('b');
     overlap.end('a');
-    expect(overlap.notBeforeMs(1_200)).toBe(BESIDE_AFTER_MS);
+    expect(overlap.notBeforeMs()).toBe(BESIDE_AFTER_MS);
+  });
+
+  it('have none beside one that is about to end, unless that takes long', () => {
+    let nowMs = 0;
+    const overlap = new Overlap(undefined, () => nowMs);
+    const tasks = { size: 1, done: 0 };
+    overlap.start('a');
+    overlap.collecting('a', tasks, none);
+    overlap.published('a', [0]);
+    nowMs = 10_000;
+    expect(overlap.notBeforeMs()).toBe(0);
+    tasks.done = 1;
+    expect(overlap.notBeforeMs()).toBe(BESIDE_AFTER_MS);
+    nowMs += BESIDE_AFTER_MS;
+    expect(overlap.notBeforeMs()).toBe(0);
+    // Others run already.
+    overlap.start('b');
+    nowMs = 10_000;
+    expect(overlap.notBeforeMs()).toBe(0);
   });
 
   it('stop waiting when they are stopped', async () => {

@@ -17,14 +17,19 @@ export interface Tasks {
 }
 
 /**
- * How long the oldest job has to run before others begin beside it: jobs that are done sooner cost
- * less one by one, because a job beside others is planned twice.
+ * How long the datums of the oldest job have to run before others begin beside it: jobs that are done
+ * sooner cost less one by one, because a job beside others is planned twice. Planning and merging do
+ * not count: on a busy machine every job takes its time, and planning them twice makes it busier.
  */
 export const BESIDE_AFTER_MS = 300;
 
 interface Running {
   /** On the owner's monotonic clock. */
   readonly startedMs: number;
+  /** When its first tasks were published. */
+  publishedMs?: number;
+  /** When it was found to have all its results. */
+  doneMs?: number;
   plan?: JobPlan;
   tasks?: Tasks;
   /** Tasks on purpose not in the queue. */
@@ -42,16 +47,25 @@ export class Overlap {
   constructor(
     /** Called when another job may be able to begin. */
     readonly onRoom: () => void = () => undefined,
+    /** The owner's monotonic clock. */
+    readonly nowMs: () => number = () => 0,
   ) {}
 
-  start(job: string, startedMs = 0): void {
-    this.#jobs.set(job, { startedMs });
+  start(job: string): void {
+    this.#jobs.set(job, { startedMs: this.nowMs() });
   }
 
   /** How long it is until others may begin beside the oldest job; 0 = they may. */
-  notBeforeMs(nowMs: number): number {
+  notBeforeMs(): number {
     const [oldest] = this.#jobs.values();
-    return oldest ? Math.max(0, oldest.startedMs + BESIDE_AFTER_MS - nowMs) : 0;
+    if (!oldest) return 0;
+    const nowMs = this.nowMs();
+    const { tasks, startedMs, publishedMs = startedMs } = oldest;
+    // A job that is about to end; once there are others, the next one need not wait for this.
+    const ends = this.#jobs.size === 1 && tasks !== undefined && tasks.done === tasks.size;
+    if (ends) oldest.doneMs ??= nowMs;
+    const sinceMs = ends ? (oldest.doneMs ?? nowMs) : publishedMs;
+    return Math.max(0, sinceMs + BESIDE_AFTER_MS - nowMs);
   }
 
   /** The job has ended; nobody waits for it any more. */
@@ -151,6 +165,8 @@ export class Overlap {
   }
 
   published(job: string, tasks: Iterable<number>): void {
+    const running = this.#jobs.get(job);
+    if (running) running.publishedMs ??= this.nowMs();
     const last = this.#published.at(-1);
     if (last?.job === job) for (const task of tasks) last.tasks.push(task);
     else this.#published.push({ job, tasks: [...tasks] });

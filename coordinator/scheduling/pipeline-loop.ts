@@ -157,7 +157,7 @@ export class PipelineLoop {
     if (kindOf(info) === 'service') return size < 2;
     if (runsAll(info)) return false;
     if (this.#runs.list().some(({ job }) => job.specCommit !== record.specCommit)) return false;
-    const notBeforeMs = overlap.notBeforeMs(this.deps.clock.monotonicMs());
+    const notBeforeMs = overlap.notBeforeMs();
     if (notBeforeMs > 0) {
       this.#lookMs = notBeforeMs;
       return false;

@@ -26,7 +26,7 @@ export class Runs {
     /** Called when a job has ended, or another may begin beside those that run. */
     readonly onChange: () => void,
   ) {
-    this.overlap = new Overlap(onChange);
+    this.overlap = new Overlap(onChange, () => deps.clock.monotonicMs());
     this.inFlight = new InFlight(deps);
     this.statuses = new WorkerStatuses(deps);
   }
@@ -82,7 +82,7 @@ export class Runs {
       });
     const entry: Entry = { job, run, stop, ended };
     this.#entries.set(job.id, entry);
-    this.overlap.start(job.id, this.deps.clock.monotonicMs());
+    this.overlap.start(job.id);
     begin();
     for (const before of earlier) (before as Entry).run.supersede?.();
   }
