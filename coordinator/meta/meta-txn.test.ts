@@ -41,6 +41,19 @@ describe('reads', () => {
     expect(store.requests).toEqual([{ keys: ['a', 'b'] }, { keys: ['c'], revision: 7 }]);
   });
 
+  it('that will be asked for travel at once, and are compared when they are', async () => {
+    const store = fakeStore({ a: '1', b: '2' });
+    const t = store.txn();
+    t.warm(['a', 'b', 'c']);
+    expect((await t.get('b'))?.value.toString()).toBe('2');
+    expect(await t.get('c')).toBeUndefined();
+    expect(store.requests).toEqual([{ keys: ['a', 'b', 'c'] }]);
+    expect(t.compares()).toEqual([
+      { key: 'b', modRevision: 3 },
+      { key: 'c', modRevision: 0 },
+    ]);
+  });
+
   it('are compared unless only peeked at; absent keys as revision 0', async () => {
     const t = fakeStore({ a: '1' }).txn();
     await t.get('a');

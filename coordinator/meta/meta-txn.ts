@@ -58,6 +58,12 @@ export class MetaTxn {
     return parse<T>(await this.get(key));
   }
 
+  /** Reads keys that will be asked for, in one request; only what is asked for is compared. */
+  warm(keys: readonly string[]): void {
+    // A failure is met again by whoever asks.
+    for (const key of keys) this.#snapshot.get(key).catch(() => undefined);
+  }
+
   /** As `get`, but the transaction goes through even if the key changes meanwhile. */
   async peek(key: string): Promise<KV | undefined> {
     const own = this.#own(key);

@@ -196,8 +196,8 @@ export class Collector {
       await this.#again(missing, 'the queue was recreated', wait);
       return;
     }
+    // Whoever takes over before the first checkpoint does the same once more: the queue drops doubles.
     await this.#publish(missing, wait);
-    await this.#checkpoint(wait);
   }
 
   async #read(wait: Wait): Promise<void> {
@@ -241,6 +241,7 @@ export class Collector {
       await this.#changed.wait({ ...wait, timeoutMs: PROGRESS_MS, clock: this.deps.clock });
       const now = this.deps.clock.monotonicMs();
       const due =
+        this.#saved === undefined ||
         this.#fresh.length >= CHECKPOINT_RESULTS ||
         (this.#fresh.length > 0 && now - this.#savedAtMs >= CHECKPOINT_MS);
       if (due) await this.#checkpoint(wait);

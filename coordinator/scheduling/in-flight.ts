@@ -7,18 +7,27 @@ import { hostCount, slotsWanted } from './shares.js';
 /** A task is handed out again when nobody speaks of it for so long. */
 const ACK_WAIT_MS = 30_000;
 
+/** How long a consumer is taken to be there; who finds it gone meanwhile makes it anew (backlog). */
+const GIVEN_MS = 5_000;
+
 export class InFlight {
+  /** The limit that the consumer was given last. */
+  #given: { readonly inFlightMax: number; readonly atMs: number } | undefined;
   /** Slots added while lost tasks still count as in flight. */
   #widened: { readonly atMs: number; readonly slots: number }[] = [];
 
   constructor(readonly deps: Pick<OwnerDeps, 'queue' | 'views' | 'clock'>) {}
 
-  /** Makes the consumer, or gives it the limit it should have now. */
+  /** Makes the consumer, or gives it the limit it should have now, unless that was just done. */
   async ensure({ name, parallelism }: PipelineRecord, wait: Wait): Promise<void> {
     const { queue, views } = this.deps;
     const extra = this.#widened.reduce((sum, { slots }) => sum + slots, 0);
     const inFlightMax = slotsWanted(parallelism, hostCount(views.offers())) + extra;
+    const nowMs = this.deps.clock.monotonicMs();
+    const given = this.#given;
+    if (given?.inFlightMax === inFlightMax && nowMs - given.atMs < GIVEN_MS) return;
     await queue.ensurePipeline(name, { inFlightMax, ackWaitMs: ACK_WAIT_MS }, wait);
+    this.#given = { inFlightMax, atMs: nowMs };
   }
 
   /** Makes room for copies of tasks that workers took with them. */

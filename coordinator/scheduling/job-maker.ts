@@ -80,6 +80,11 @@ export class JobMaker {
       this.deps.meta,
       this.fence,
       async (t) => {
+        t.warm([
+          ...[pipelineKey(this.#pipeline), openKey(commit)],
+          ...commit.provenance.filter(({ repo }) => repo !== SPEC_REPO).map(openKey),
+          jobByCommitKey(commit.repo, commit.id),
+        ]);
         const record = await t.getJson<PipelineRecord>(pipelineKey(this.#pipeline));
         const open = await t.getJson<OpenRecord>(openKey(commit));
         const spec = commit.provenance.find(

@@ -10,7 +10,14 @@ import { addAbortListener, childController } from '../../core/signals.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import { decodeNode, encodeNode, held } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
-import { patchJobIn, setJobStateIn, type JobPatch, type JobRecord } from '../pipelines/model.js';
+import {
+  jobKey,
+  patchJobIn,
+  pipelineKey,
+  setJobStateIn,
+  type JobPatch,
+  type JobRecord,
+} from '../pipelines/model.js';
 import { Collector } from './collector.js';
 import { fenced, type OwnerDeps } from './deps.js';
 import { failedInputs, failureReason } from './failure.js';
@@ -185,8 +192,15 @@ export class JobRun {
     { watch, ...wait }: Wait & { readonly watch: JobWatch },
   ): Promise<void> {
     this.#phase = 'merging';
-    await this.#merging(collector, wait);
-    const ending = await this.#ending(collector.plan, collector, wait);
+    await collector.gather(wait);
+    // Nothing of the one needs the other; both have ended before anything else is done.
+    const [saved, made] = await Promise.allSettled([
+      this.#merging(collector, wait),
+      this.#ending(collector.plan, collector, wait),
+    ]);
+    if (saved.status === 'rejected') throw saved.reason;
+    if (made.status === 'rejected') throw made.reason;
+    const ending = made.value;
     if (collector.board.counts.failed > 0) {
       const found = await failureReason(this.deps, collector.plan, collector.board, wait);
       const reason = info.s3Out ? `datum failed: ${found}` : found;
@@ -255,7 +269,6 @@ export class JobRun {
     const { processed, failed, recovered, stats } = collector.board.counts;
     const patch: JobPatch = { processed, failed, recovered, stats };
     if (collector.board.size === 0) return this.#change('MERGING', patch, wait);
-    await collector.gather(wait);
     const results = await this.deps.storage.putJson(collector.index(), wait);
     await this.#change('MERGING', { ...patch, results }, wait);
   }
@@ -280,7 +293,7 @@ export class JobRun {
     const output = info.s3Out ? {} : { output: encodeNode(merged.root).toString('base64') };
     const state = deps.egress?.wanted(info) ? 'EGRESSING' : 'SUCCESS';
     await this.#end({ header: { ...header, ...output } }, collector, async (final) => {
-      if (state === 'EGRESSING') wait.watch.commitDone();
+      wait.watch.ending(state);
       await endWithSuccess(deps, final, { root: merged.root, ...statsOf(header), state }, wait);
     });
     this.#job = { ...this.#job, state };
@@ -347,8 +360,10 @@ export class JobRun {
     this.#phase = 'finishing';
     const wait = { signal: AbortSignal.timeout(CLEANUP_MS * 4) };
     const { processed, failed, recovered, stats } = collector.board.counts;
-    const manifest = await this.deps.storage.putJson(ending.header, wait);
-    const results = await this.deps.storage.putJson(collector.index(), wait);
+    const [manifest, results] = await Promise.all([
+      this.deps.storage.putJson(ending.header, wait),
+      this.deps.storage.putJson(collector.index(), wait),
+    ]);
     const patch = { processed, failed, recovered, stats, manifest, results };
     await finish({ job: this.#job, fence: this.input.fence, salt: ending.header.salt, patch });
     this.log.info({ ...collector.board.counts }, 'job finished');
@@ -462,13 +477,12 @@ export class JobRun {
     this.#job = await fenced(
       this.deps.meta,
       this.input.fence,
-      (t) =>
-        setJobStateIn(t, pointerOf(this.#job), {
-          state,
-          reason: '',
-          nowMs: this.deps.clock.wallMs(),
-          patch,
-        }),
+      (t) => {
+        const { pipeline, id } = this.#job;
+        t.warm([jobKey(pipeline, id), pipelineKey(pipeline)]);
+        const nowMs = this.deps.clock.wallMs();
+        return setJobStateIn(t, pointerOf(this.#job), { state, reason: '', nowMs, patch });
+      },
       { ...wait, label: `job to ${state}` },
     );
   }

@@ -46,9 +46,13 @@ export class JobWatch implements Disposable {
     this.#stop = deps.views.subscribe(() => this.#hint());
   }
 
-  /** From now on the output commit is expected to be finished: its job only has to end. */
-  commitDone(): void {
-    this.#commitDone = true;
+  /**
+   * The owner finishes the output commit itself now. With SUCCESS the job goes, too: nobody else's
+   * doing is looked for any more. A job that is EGRESSING may still be ended from outside.
+   */
+  ending(state: 'SUCCESS' | 'EGRESSING'): void {
+    if (state === 'SUCCESS') this.#stop();
+    else this.#commitDone = true;
   }
 
   /** Aborts with JobEnded. */
@@ -70,12 +74,14 @@ export class JobWatch implements Disposable {
   /** Reads once whether the job may still run. */
   async check(): Promise<void> {
     const wait = { signal: this.scope };
-    const running = await this.deps.meta.get(runningJobKey(this.job.id), wait);
-    if (!running) return this.#end(new JobEnded('stopped'));
-    if (this.#commitDone) return;
+    const { meta } = this.deps;
     const commit = { repo: this.job.outputRepo, id: this.job.outputCommit };
-    const open = await this.deps.meta.get(openKey(commit), wait);
-    if (!open) this.#end(new JobEnded('output commit closed'));
+    const [running, open] = await Promise.all([
+      meta.get(runningJobKey(this.job.id), wait),
+      this.#commitDone || meta.get(openKey(commit), wait),
+    ]);
+    if (!running) return this.#end(new JobEnded('stopped'));
+    if (!open && !this.#commitDone) this.#end(new JobEnded('output commit closed'));
   }
 
   [Symbol.dispose](): void {

@@ -16,7 +16,7 @@ import {
   type JobRecord,
   type PipelineRecord,
 } from '../pipelines/model.js';
-import { openKey } from '../versioning/model.js';
+import { branchKey, commitKey, openKey, repoKey } from '../versioning/model.js';
 import { fenced, type Fence, type OwnerDeps } from './deps.js';
 import { JobEnded } from './job-watch.js';
 import { historyKey, MANIFESTS_KEPT, type ManifestHistory } from './model.js';
@@ -48,6 +48,7 @@ export async function endWithSuccess(
     deps.meta,
     ending.fence,
     async (t) => {
+      t.warm(keysOfEnd(job));
       await requireOpen(t, job);
       await deps.versioning.finishOutputIn(
         t,
@@ -97,6 +98,7 @@ export async function endWithFailure(
     deps.meta,
     ending.fence,
     async (t) => {
+      t.warm(keysOfEnd(job));
       await requireOpen(t, job);
       await setJobStateIn(t, pointerOf(job), {
         state: 'FAILURE',
@@ -143,6 +145,16 @@ export async function endKilled(
     },
     { ...wait, label: 'job kill' },
   );
+}
+
+/** What the end of a job reads, all but what hangs below its commit. */
+function keysOfEnd(job: JobRecord): string[] {
+  const { pipeline, outputRepo: repo, outputCommit: id } = job;
+  return [
+    ...[openKey({ repo, id }), commitKey({ repo, id }), repoKey(repo)],
+    branchKey({ repo, name: job.outputBranch }),
+    ...[jobKey(pipeline, job.id), pipelineKey(pipeline), historyKey(pipeline)],
+  ];
 }
 
 export function pointerOf(job: JobRecord): JobPointer {

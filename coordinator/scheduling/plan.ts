@@ -77,13 +77,14 @@ export async function* makePlans(
   before?: JobPlan,
 ): AsyncGenerator<MadePlan> {
   const epoch = before ? await epochOf(deps, before, wait) : deps.storage.epoch;
+  const spec = deps.storage.putJson(jobSpec(input.info, input.job, epoch), { ...wait, epoch });
+  spec.catch(() => undefined); // Looked at below.
   const found = await findDatums(deps, input, wait);
   const slots = before?.partial ?? input.slots;
   const { open, how } = found;
   const tasks = cutOpen(input, found, slots);
   const head = {
     format: 1 as const,
-    spec: await deps.storage.putJson(jobSpec(input.info, input.job, epoch), { ...wait, epoch }),
     ...(found.base === undefined ? {} : { base: found.base }),
     carried: found.carried,
     total: found.total,
@@ -95,6 +96,7 @@ export async function* makePlans(
     const whole = segments.length * SEGMENT_DATUMS_MAX >= open.length;
     const made: JobPlan = {
       ...head,
+      spec: await spec,
       segments: [...segments],
       tasks: tasks
         .filter(({ segment }) => segment < segments.length)
