@@ -6,6 +6,7 @@ import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
 import { mergeMillion } from './merge.js';
 import { overlap } from './overlap.js';
+import { quickCommits } from './quick-commits.js';
 import { scale } from './scale.js';
 import { sharedInput } from './shared-input.js';
 import { skew } from './skew.js';
@@ -31,6 +32,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   'merge-million': mergeMillion,
   skew,
   overlap,
+  'quick-commits': quickCommits,
   workflows,
   scale,
   warm,
