@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { codeOf, messageOf } from '../../core/errors.js';
 import type { Call } from '../grammar/command.js';
+import { freePort } from './ports.js';
 import { doorFlags, doorSettings, doorsText, doorWishes } from './side-doors.js';
 
 const HOST = '127.0.0.1';
@@ -44,7 +45,9 @@ describe('side doors', () => {
     const wishes = doorWishes(call({ 'http-port': 0, 's3-gateway-port': 0, 'webhook-port': 0 }));
     const settings = await doorSettings(HOST, wishes);
     expect(settings['httpListen']).not.toMatch(/:0$/);
-    expect(settings['giveWay']).toEqual([]);
+    expect(settings['giveWay']).toEqual(['s3Listen', 'httpListen', 'webhookListen']);
+    const one = await doorSettings(HOST, doorWishes(call({ 'http-port': await freePort(HOST) })));
+    expect(one['giveWay']).toEqual(['s3Listen', 'webhookListen']);
     expect(() => doorWishes(call({ 'http-port': 65_536 }))).toThrow('--http-port');
   });
 

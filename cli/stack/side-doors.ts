@@ -73,7 +73,8 @@ export async function doorSettings(
     settings[door.setting] = `${host}:${claimed}`;
   }
   // Between now and then somebody else may be quicker.
-  const giveWay = wishes.filter(({ asked }) => !asked).map(({ door }) => door.setting);
+  const free = wishes.filter(({ asked, port }) => !asked || port === 0);
+  const giveWay = free.map(({ door }) => door.setting);
   return { ...settings, giveWay };
 }
 
