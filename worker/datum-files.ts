@@ -4,9 +4,10 @@ import { decodeNode } from '../storage/node-format.js';
 
 export type FileName = NonNullable<LogLine['data']>[number];
 
-/** The files that people know a datum by. */
-export function filesOf({ inputs }: WorkDatum): FileName[] {
-  return inputs.map(({ path, node }) => ({
+/** The files that people know a datum by, at most the first `max`. */
+export function filesOf({ inputs }: WorkDatum, max = Infinity): FileName[] {
+  const some = inputs.length > max ? inputs.slice(0, max) : inputs;
+  return some.map(({ path, node }) => ({
     path,
     hash: decodeNode(Buffer.from(node, 'base64')).hash.toString('base64'),
   }));

@@ -29,6 +29,8 @@ export interface LiveDatumsDeps {
   readonly queue: Pick<WorkQueue, 'publishProgress'>;
 }
 
+/** Files of a datum that a status names; a message of the queue holds some thousand. */
+const FILES_TOLD = 1000;
 /** News of a task's progress, told again and again: whoever listens later hears them too. */
 const NEWS_MS = 500;
 
@@ -94,7 +96,12 @@ export class LiveDatums implements LiveTask {
     const queueSize = Math.max(0, this.deps.count - processed - failed - recovered - 1);
     return {
       ...counts,
-      ...{ datum: datum.id, data: filesOf(datum), startedMs: this.#startedMs, queueSize },
+      ...{
+        datum: datum.id,
+        data: filesOf(datum, FILES_TOLD),
+        startedMs: this.#startedMs,
+        queueSize,
+      },
       ...(this.#stats ? { stats: { ...this.#stats } } : {}),
     };
   }

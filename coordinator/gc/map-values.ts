@@ -3,7 +3,8 @@ import { decodeRecord } from '../scheduling/record.js';
 
 export function textOfMapValue(value: Buffer): string | undefined {
   try {
-    return decodeRecord(value).run;
+    const { run, files } = decodeRecord(value);
+    return files === undefined ? run : `${run ?? ''} ${files}`;
   } catch {
     return value.toString('latin1');
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { sha256 } from '../../core/sha256.js';
+import { textOfMapValue } from '../gc/map-values.js';
 import { joinByLookup, joinSorted, type Entry, type KeyValue } from './carry.js';
 import { datumKey, parseDatumKey } from './datum.js';
 import { decodeRecord, encodeRecord, type DatumRecord, type RanState } from './record.js';
@@ -99,12 +100,36 @@ describe('manifest keys and records', () => {
         { name: 'y', path: '/d/é' },
       ],
       twin: 3,
+      long: false,
     });
+  });
+
+  it('shortens the keys of very many files, which stay apart', () => {
+    const paths = Array.from({ length: 30_000 }, (_, i) => `/é/${i}`);
+    const names = paths.map(() => 'in');
+    const key = datumKey(names, paths, 5);
+    expect(key.length).toBeLessThan(5000);
+    const { files, twin, long } = parseDatumKey(key);
+    expect({ twin, long }).toEqual({ twin: 5, long: true });
+    expect(files.length).toBeGreaterThan(100);
+    expect(files).toEqual(paths.slice(0, files.length).map((path) => ({ name: 'in', path })));
+    const other = datumKey(names, [...paths.slice(0, -1), '/é/other'], 5);
+    expect(other.equals(key)).toBe(false);
+    expect(other.length).toBe(key.length);
+    expect(parseDatumKey(datumKey(['in'], [`/${'x'.repeat(4095)}`], 0)).long).toBe(false);
   });
 
   it('reads its own records', () => {
     const run = `run/12/${'ab'.repeat(32)}/4711`;
-    for (const value of [record({}), record({ run, state: 'failed', uploadBytes: 2 ** 40 })]) {
+    const files = `blob/3/${'cd'.repeat(32)}/99`;
+    const all = [
+      record({}),
+      record({ run, state: 'failed', uploadBytes: 2 ** 40 }),
+      record({ files, state: 'recovered' }),
+      record({ run, files }),
+    ];
+    expect(textOfMapValue(encodeRecord(record({ run, files })))).toBe(`${run} ${files}`);
+    for (const value of all) {
       expect(decodeRecord(encodeRecord(value))).toEqual(value);
     }
   });

@@ -12,10 +12,10 @@ import { commitKey, type CommitRecord } from '../versioning/model.js';
 import { Aggregate, type Summary } from './aggregate.js';
 import { datumId, parseDatumKey } from './datum.js';
 import { enumerate, leaves, type DatumList } from './enumerate.js';
-import { keyOfWork, SegmentReader } from './manifest.js';
+import { SegmentReader, type LongFiles } from './manifest.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { JobPlan, ManifestHeader } from './model.js';
-import { decodeRecord } from './record.js';
+import { decodeRecord, type DatumRecord } from './record.js';
 import { loadResults } from './results.js';
 import { commitSource, type SourceDeps } from './source.js';
 
@@ -186,7 +186,7 @@ async function* finishedRows(
         id: id.toString('hex'),
         state,
         ranIn: record.job,
-        files: await files.of(key, options),
+        files: await files.of(key, record, options),
         stats: statsOf(record),
         tries,
       };
@@ -223,7 +223,7 @@ async function* runningRows(
       skip -= 1;
       if (skip >= 0) continue;
       const done = details?.find((one) => one.index === work.index);
-      const row = { id: work.id, files: await files.of(keyOfWork(work), options) };
+      const row = { id: work.id, files: await files.ofWork(work, options) };
       yield done ? { ...row, ...doneRow(job, done) } : { ...row, state: 'STARTING' };
     }
   }
@@ -231,7 +231,7 @@ async function* runningRows(
     for (const work of await deps.storage.getJson<WorkDatum[]>(ref, options)) {
       skip -= 1;
       if (skip >= 0) continue;
-      yield { id: work.id, files: await files.of(keyOfWork(work), options), state: 'STARTING' };
+      yield { id: work.id, files: await files.ofWork(work, options), state: 'STARTING' };
     }
   }
   for await (const { key, value } of deps.maps.scan(plan.carried, options)) {
@@ -242,7 +242,7 @@ async function* runningRows(
       id: record.id.toString('hex'),
       state: 'SKIPPED',
       ranIn: record.job,
-      files: await files.of(key, options),
+      files: await files.of(key, record, options),
       stats: statsOf(record),
       tries: record.tries,
     };
@@ -306,8 +306,24 @@ class FileFinder {
     }
   }
 
-  async of(key: Buffer, wait: Wait): Promise<DatumRowFile[]> {
-    const files = parseDatumKey(key).files.map(({ name, path }) => {
+  async of(key: Buffer, record: DatumRecord, wait: Wait): Promise<DatumRowFile[]> {
+    if (record.files === undefined) return this.#named(parseDatumKey(key).files, wait);
+    const files = await this.deps.storage.getJson<LongFiles>(record.files, wait);
+    return this.#named(
+      files.map(([name, path]) => ({ name, path })),
+      wait,
+    );
+  }
+
+  ofWork(work: WorkDatum, wait: Wait): Promise<DatumRowFile[]> {
+    return this.#named(work.inputs, wait);
+  }
+
+  async #named(
+    named: readonly { readonly name: string; readonly path: string }[],
+    wait: Wait,
+  ): Promise<DatumRowFile[]> {
+    const files = named.map(({ name, path }) => {
       const input = this.#inputs.get(name);
       const { repo, branch, commit } = input ?? { repo: name, branch: '', commit: '' };
       return { name, repo, branch, commit, path };

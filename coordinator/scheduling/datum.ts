@@ -30,8 +30,16 @@ export interface DatumFile {
 
 export type Datum = readonly DatumFile[];
 
+/** Files of a datum whose hash is made without copying their names. */
+const FILES_AT_ONCE = 1000;
+
 /** 32 bytes: sha256 over path and content hash of each file, in datum order. */
 export function datumId(datum: Datum): Buffer {
+  // Arguments lie on the stack, which tens of thousands overflow.
+  if (datum.length > FILES_AT_ONCE) {
+    const text = datum.map((file) => [Buffer.from(file.path), file.node.hash]).flat();
+    return sha256(Buffer.concat(text));
+  }
   return sha256(...datum.flatMap((file) => [file.path, file.node.hash]));
 }
 
@@ -62,11 +70,18 @@ function saltMark(salt: string): string {
 }
 
 const END = '\0\0';
+/** More than any name with a path; a group of thousands of files would fill pages by itself. */
+const KEY_BYTES_MAX = 16 * 1024;
+/** What is left of the text of a longer key. */
+const LONG_KEY_START = 4 * 1024;
+/** Begins no input name. */
+const LONG = '\u0001';
 
 /**
  * Manifest key: for each file its input name, the path with `/` as NUL, and two NULs; then the twin
  * number (4 bytes big endian), which tells equal datums of one job apart. Keys of a single-input
- * pipeline sort in tree order.
+ * pipeline sort in tree order. Of a key above 16 KiB the first files stay, as far as they fit into
+ * 4 KiB, then a digest of all follows.
  */
 export function datumKey(names: readonly string[], paths: readonly string[], twin: number): Buffer {
   let text = '';
@@ -74,27 +89,36 @@ export function datumKey(names: readonly string[], paths: readonly string[], twi
     const path = paths[i] ?? '';
     text += `${names[i]}${path === '/' ? '' : path.replaceAll('/', '\0')}${END}`;
   }
+  if (Buffer.byteLength(text) > KEY_BYTES_MAX) text = shortened(text);
   const key = Buffer.allocUnsafe(Buffer.byteLength(text) + 4);
   const length = key.write(text);
   key.writeUInt32BE(twin, length);
   return key;
 }
 
-/** Reverse of `datumKey`. */
+function shortened(text: string): string {
+  const start = Buffer.from(text).toString('latin1', 0, LONG_KEY_START);
+  const end = start.lastIndexOf(END);
+  const whole = end < 0 ? '' : Buffer.from(start.slice(0, end + END.length), 'latin1').toString();
+  return `${whole}${LONG}${sha256(text).toString('hex')}${END}`;
+}
+
+/** Reverse of `datumKey`; of a long key only the first files are known. */
 export function parseDatumKey(key: Buffer): {
   readonly files: readonly { readonly name: string; readonly path: string }[];
   readonly twin: number;
+  /** There are more files than these. */
+  readonly long: boolean;
 } {
   const text = key.toString('utf8', 0, key.length - 4);
-  const files = text
-    .split(END)
-    .slice(0, -1)
-    .map((part) => {
-      const cut = part.indexOf('\0');
-      if (cut < 0) return { name: part, path: '/' };
-      return { name: part.slice(0, cut), path: part.slice(cut).replaceAll('\0', '/') };
-    });
-  return { files, twin: key.readUInt32BE(key.length - 4) };
+  const parts = text.split(END).slice(0, -1);
+  const long = parts.at(-1)?.startsWith(LONG) === true;
+  const files = (long ? parts.slice(0, -1) : parts).map((part) => {
+    const cut = part.indexOf('\0');
+    if (cut < 0) return { name: part, path: '/' };
+    return { name: part.slice(0, cut), path: part.slice(cut).replaceAll('\0', '/') };
+  });
+  return { files, twin: key.readUInt32BE(key.length - 4), long };
 }
 
 /** Gives each datum of one job its key; equal name and path tuples get twin numbers 0, 1, … */

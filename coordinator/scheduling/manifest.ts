@@ -6,16 +6,16 @@ import { refToText, runFromText } from '../../storage/index.js';
 import type { ObjectKind, ObjectRef, Wait } from '../../storage/types.js';
 import type { JobRecord } from '../pipelines/model.js';
 import type { TaskBoard } from './board.js';
-import type { KeyValue } from './carry.js';
-import { datumKey } from './datum.js';
+import { datumKey, parseDatumKey } from './datum.js';
 import { EntryColumns } from './entry-columns.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { JobPlan, ManifestHeader } from './model.js';
-import { encodeRecord } from './record.js';
+import { encodeRecord, type DatumRecord } from './record.js';
 
 export interface ManifestDeps {
   readonly storage: {
     getJson<T>(ref: string, wait: Wait): Promise<T>;
+    putJson(value: unknown, wait: Wait): Promise<string>;
     putObject(kind: ObjectKind, bytes: Uint8Array, wait: Wait): Promise<ObjectRef>;
   };
   readonly maps: ManifestMaps;
@@ -55,8 +55,13 @@ export async function buildManifest(
       if (!one) continue;
       const datums = await segments.task(one.task, wait);
       for (const datum of one.datums) {
-        const { key, value } = entryOf(job.id, datums, datum, one);
-        puts.add(key, value);
+        const work = datums.find(({ index }) => index === datum.index);
+        invariant(work, 'a result is about a datum of its task', { job: job.id, task: one.task });
+        const key = keyOfWork(work);
+        const files = parseDatumKey(key).long
+          ? { files: await deps.storage.putJson(longFiles(work), wait) }
+          : {};
+        puts.add(key, encodeRecord({ ...recordOf(job.id, work, datum, one), ...files }));
       }
     }
     await setImmediate();
@@ -138,17 +143,22 @@ export function keyOfWork(datum: WorkDatum): Buffer {
   );
 }
 
-function entryOf(
+/** What a record's `files` refers to. */
+export type LongFiles = readonly (readonly [name: string, path: string])[];
+
+function longFiles({ inputs }: WorkDatum): LongFiles {
+  return inputs.map(({ name, path }) => [name, path]);
+}
+
+function recordOf(
   job: string,
-  datums: readonly WorkDatum[],
+  work: WorkDatum,
   done: DatumResult,
   { task, run }: Done,
-): KeyValue {
-  const datum = datums.find((work) => work.index === done.index);
-  invariant(datum, 'a result is about a datum of its task', { job, task });
+): DatumRecord {
   const hasRun = done.state === 'success' && done.outputs > 0 && run !== undefined;
-  const value = encodeRecord({
-    id: Buffer.from(datum.id, 'hex'),
+  return {
+    id: Buffer.from(work.id, 'hex'),
     state: done.state,
     job,
     task,
@@ -157,6 +167,5 @@ function entryOf(
     tries: done.tries,
     ...done.stats,
     ...(hasRun ? { run } : {}),
-  });
-  return { key: keyOfWork(datum), value };
+  };
 }

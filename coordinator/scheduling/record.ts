@@ -5,6 +5,7 @@
  */
 import { corruptData } from '../../core/errors.js';
 import { refFromText, refToText } from '../../storage/refs.js';
+import type { ObjectKind } from '../../storage/types.js';
 
 export type RanState = 'success' | 'failed' | 'recovered';
 
@@ -28,11 +29,15 @@ export interface DatumRecord {
   readonly uploadBytes: number;
   /** Text of the run object with its outputs; absent when it wrote nothing. */
   readonly run?: string;
+  /** JSON blob with the `[name, path]` of its files; only where the key does not tell them all. */
+  readonly files?: string;
 }
 
 const FORMAT = 1;
 const STATES: readonly RanState[] = ['success', 'failed', 'recovered'];
 const FIXED = 2 + 32 + 16;
+const HAS_RUN = 0x10;
+const HAS_FILES = 0x20;
 
 export function encodeRecord(record: DatumRecord): Buffer {
   const numbers = [
@@ -46,16 +51,16 @@ export function encodeRecord(record: DatumRecord): Buffer {
     record.downloadBytes,
     record.uploadBytes,
   ];
-  const run = record.run === undefined ? undefined : refFromText(record.run);
-  if (run) numbers.push(run.epoch, run.size);
   const tail: number[] = [];
   for (const value of numbers) pushVarint(tail, value);
+  const { run, files } = record;
+  const refs = [run, files].map((text) => (text === undefined ? [] : refBytes(text)));
   const fixed = Buffer.allocUnsafe(FIXED);
   fixed[0] = FORMAT;
-  fixed[1] = STATES.indexOf(record.state) | (run ? 0x10 : 0);
+  fixed[1] = STATES.indexOf(record.state) | (run ? HAS_RUN : 0) | (files ? HAS_FILES : 0);
   record.id.copy(fixed, 2);
   fixed.write(record.job, 34, 16, 'hex');
-  return Buffer.concat(run ? [fixed, Buffer.from(tail), run.digest] : [fixed, Buffer.from(tail)]);
+  return Buffer.concat([fixed, Buffer.from(tail), ...refs.flat()]);
 }
 
 /** Throws CORRUPT_DATA when the bytes are not a record. */
@@ -66,7 +71,8 @@ export function decodeRecord(bytes: Buffer): DatumRecord {
   }
   const at = { offset: FIXED };
   const next = (): number => readVarint(bytes, at);
-  const record = {
+  const flags = bytes[1] ?? 0;
+  const record: DatumRecord = {
     id: Buffer.from(bytes.subarray(2, 34)),
     state,
     job: bytes.toString('hex', 34, 50),
@@ -80,11 +86,25 @@ export function decodeRecord(bytes: Buffer): DatumRecord {
     downloadBytes: next(),
     uploadBytes: next(),
   };
-  if (((bytes[1] ?? 0) & 0x10) === 0) return record;
-  const epoch = next();
-  const size = next();
-  const digest = Buffer.from(bytes.subarray(at.offset, at.offset + 32));
-  return { ...record, run: refToText({ kind: 'run', epoch, size, digest }) };
+  const ref = (kind: ObjectKind): string => {
+    const epoch = next();
+    const size = next();
+    const digest = Buffer.from(bytes.subarray(at.offset, (at.offset += 32)));
+    return refToText({ kind, epoch, size, digest });
+  };
+  return {
+    ...record,
+    ...((flags & HAS_RUN) === 0 ? {} : { run: ref('run') }),
+    ...((flags & HAS_FILES) === 0 ? {} : { files: ref('blob') }),
+  };
+}
+
+function refBytes(text: string): Buffer[] {
+  const { epoch, size, digest } = refFromText(text);
+  const numbers: number[] = [];
+  pushVarint(numbers, epoch);
+  pushVarint(numbers, size);
+  return [Buffer.from(numbers), digest];
 }
 
 /** The id and state alone, for joins over many records. */

@@ -658,6 +658,31 @@ describe('logs', () => {
     );
   });
 
+  it('come from a datum of very many files, which is listed with all of them', async () => {
+    const count = 1500;
+    const names = Array.from({ length: count }, (_, i) => `/visit-of-patient-a-${i}`);
+    await client.createRepo('visits');
+    await client.put('visits', Object.fromEntries(names.map((name) => [name, name])));
+    const visits = { repo: 'visits', glob: '/visit-of-patient-(*)-*', groupBy: '$1', name: 'src' };
+    await pipeline('crowd', ['ls /pfs/src | wc -l', 'echo > "/pfs/out/$PACH_DATUM_ID"'], {
+      input: { group: [{ pfs: visits }] },
+    });
+    const first = await client.ended('crowd');
+    expect(first.state).toBe(JobState.JOB_SUCCESS);
+    expect(texts(await getLogs({ job: first.job }))).toEqual([String(count)]);
+    await client.put('visits', { '/visit-of-patient-b-0': 'other' });
+    const second = await client.ended('crowd', 2);
+    expect([second.dataProcessed, second.dataSkipped]).toEqual([1, 1]);
+    await stack.tusk(['garbage-collect']);
+    for (const job of [first, second]) {
+      const { datumInfos } = await listDatum({ job: job.job });
+      const large = datumInfos.find(({ data }) => data.length > 1);
+      const paths = large?.data.map(({ file }) => file?.path);
+      expect(new Set(paths)).toEqual(new Set(names));
+      expect(large?.state).toBe(job === first ? DatumState.SUCCESS : DatumState.SKIPPED);
+    }
+  });
+
   it('stay when the worker and the pipeline’s work are gone', async () => {
     await stack.tusk(['stop', 'pipeline', 'mix']);
     const [worker] = stack.workers;
