@@ -4,7 +4,7 @@
  */
 import { closeSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { invalidInput, messageOf } from '../core/errors.js';
+import { excerpt, invalidInput, messageOf } from '../core/errors.js';
 import type { DatumInput, WorkDatum } from '../queue/messages.js';
 import { PACKED_BYTES_MAX, type ContentWriter } from '../storage/index.js';
 import { decodeNode } from '../storage/node-format.js';
@@ -15,6 +15,8 @@ import { nextTurn, type SlotFiles } from './slot-files.js';
 
 const READ_BYTES = 1024 * 1024;
 const FILES_PER_TURN = 64;
+/** Characters. */
+const SAID_MAX = 300;
 
 export interface Collected {
   readonly ops: readonly RunOp[];
@@ -36,7 +38,11 @@ export interface CollectOptions extends Wait {
 
 export async function collectOutput(options: CollectOptions): Promise<Collected> {
   const collector = new Collector(options);
-  await collector.root();
+  try {
+    await collector.root();
+  } catch (error) {
+    throw error instanceof WalkError ? error.seenFrom(options.files.out) : error;
+  }
   return collector;
 }
 
@@ -205,8 +211,8 @@ function readWhole(host: string, size: number): Buffer {
   }
 }
 
-function special(path: string, stat: { isFIFO(): boolean }): Error {
-  const what = stat.isFIFO() ? 'named pipe' : 'special file';
+function special(path: string, stat: { isFIFO(): boolean; isSocket(): boolean }): Error {
+  const what = stat.isFIFO() ? 'named pipe' : stat.isSocket() ? 'socket' : 'device';
   return invalidInput(`cannot upload special file: cannot upload ${what}: ${path.slice(1)}`);
 }
 
@@ -220,5 +226,18 @@ function walking<T>(work: () => T): T {
 }
 
 function walkError(error: unknown): Error {
-  return invalidInput(`error walking output: ${messageOf(error)}`, { cause: error });
+  return new WalkError(error);
+}
+
+/** What the system said. */
+class WalkError extends Error {
+  constructor(override readonly cause: unknown) {
+    super(messageOf(cause));
+  }
+
+  /** As the datum saw it: below /pfs/out, and not longer than people read. */
+  seenFrom(out: string): Error {
+    const said = excerpt(this.message.replaceAll(out, '/pfs/out'), SAID_MAX);
+    return invalidInput(`error walking output: ${said}`, { cause: this.cause });
+  }
 }

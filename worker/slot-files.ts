@@ -3,7 +3,6 @@
  * Remembers what it made, so that cleaning up needs no search.
  */
 import {
-  chmodSync,
   chownSync,
   lstatSync,
   mkdirSync,
@@ -13,6 +12,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { childOf, removeTree } from './remove-tree.js';
 import type { RunCommand } from './spawner-protocol.js';
 
 /**
@@ -46,7 +46,7 @@ export class SlotFiles {
   ) {
     this.pfs = join(dir, 'pfs');
     this.out = join(dir, 'out');
-    rmSync(dir, { recursive: true, force: true });
+    removeTree(dir);
     mkdirSync(join(this.pfs, 'out'), { recursive: true, mode: 0o755 });
     mkdirSync(this.out, { recursive: true, mode: 0o777 });
   }
@@ -121,7 +121,7 @@ export class SlotFiles {
       tryTo(() => unlinkSync(file));
       if (this.#turnEnds()) await nextTurn();
     }
-    for (const path of this.#trees) remove(`${this.pfs}/${path}`);
+    for (const path of this.#trees) removeTree(`${this.pfs}/${path}`);
     this.#trees = [];
     const had = this.#files.length + this.#dirs.length > 0;
     for (const dir of this.#dirs) this.#kept.add(dir);
@@ -130,7 +130,8 @@ export class SlotFiles {
     this.#known.clear();
     if (this.open && had) {
       this.#kept.clear();
-      for (const name of readdirSync(this.pfs)) if (name !== 'out') remove(join(this.pfs, name));
+      for (const name of readdirSync(this.pfs))
+        if (name !== 'out') removeTree(join(this.pfs, name));
     } else if (this.#kept.size > KEPT_DIRS_MAX) await this.#removeKept();
     this.#clearOut(this.open ? undefined : outNames);
   }
@@ -139,7 +140,7 @@ export class SlotFiles {
     if (this.#kept.size === 0) return;
     // Children after parents, so backwards; those still in use hold their parents in `known`.
     for (const path of [...this.#kept].reverse()) {
-      remove(`${this.pfs}/${path}`);
+      removeTree(`${this.pfs}/${path}`);
       if (this.#turnEnds()) await nextTurn();
     }
     this.#kept.clear();
@@ -148,9 +149,9 @@ export class SlotFiles {
   #clearOut(names?: readonly string[]): void {
     // Names may be no text at all.
     for (const name of names ?? readdirSync(this.out, { encoding: 'buffer' })) {
-      const path = typeof name === 'string' ? `${this.out}/${name}` : below(this.out, name);
+      const path = typeof name === 'string' ? `${this.out}/${name}` : childOf(this.out, name);
       // Mostly files, and looking first costs more than being wrong now and then.
-      if (!isGone(path)) remove(path);
+      if (!isGone(path)) removeTree(path);
     }
   }
 
@@ -166,10 +167,6 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function below(dir: string | Buffer, name: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(dir), Buffer.from('/'), name]);
-}
-
 /** Removes what is no directory; false when it is one. */
 function isGone(path: string | Buffer): boolean {
   try {
@@ -178,23 +175,6 @@ function isGone(path: string | Buffer): boolean {
   } catch {
     return false;
   }
-}
-
-function remove(path: string | Buffer): void {
-  try {
-    rmSync(path, { recursive: true, force: true });
-  } catch {
-    // User code took away the owner's rights on a directory.
-    openUp(path);
-    rmSync(path, { recursive: true, force: true });
-  }
-}
-
-function openUp(path: string | Buffer): void {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (!stat?.isDirectory()) return;
-  chmodSync(path, 0o700);
-  for (const name of readdirSync(path, { encoding: 'buffer' })) openUp(below(path, name));
 }
 
 function tryTo(work: () => void): void {

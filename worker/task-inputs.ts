@@ -4,6 +4,7 @@
  * through the cache, ahead as far as max_queue_size says.
  */
 import { writeFileSync } from 'node:fs';
+import { excerpt, invalidInput } from '../core/errors.js';
 import { childController } from '../core/signals.js';
 import type { WorkDatum } from '../queue/messages.js';
 import { EMPTY_CONTENT, type ManyItem, type ManyResult, type Storage } from '../storage/index.js';
@@ -88,7 +89,11 @@ export class TaskInputs {
     for (let count = 1; stream; count += 1) {
       const step = await stream.next();
       if (step.done || step.value.key.kind === 'end') break;
-      bytes += await this.#put(step.value.key, step.value.bytes, files);
+      try {
+        bytes += await this.#put(step.value.key, step.value.bytes, files);
+      } catch (error) {
+        throw tooLong(error, step.value.key.path);
+      }
       if (count % FILES_PER_TURN === 0) await nextTurn();
     }
     return bytes;
@@ -226,6 +231,16 @@ function placementOf(at: number, path: string, node: TreeNode, how: How): Placem
   const single = node.pieces.length === 1 && node.size <= SMALL_BYTES;
   const kind = node.size === 0 ? 'empty' : single ? 'small' : 'large';
   return { at, path, kind, content: node };
+}
+
+/** No try and no other worker makes the name of a file shorter: it is the datum's fault. */
+function tooLong(error: unknown, path: string): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'ENAMETOOLONG') return error;
+  return invalidInput(
+    `input /pfs/${excerpt(path)} can not be given to user code: its name, or its path, is longer ` +
+      'than file systems allow (255 and 4,096 bytes)',
+    { cause: error },
+  );
 }
 
 function writeEmpty(target: string): void {

@@ -39,7 +39,7 @@ describe('/pfs/out', () => {
     [
       'a socket',
       `python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/pfs/out/s")'`,
-      /cannot upload special file: cannot upload special file: s$/,
+      /cannot upload special file: cannot upload socket: s$/,
     ],
     ['a link to a device', 'ln -s /dev/null /pfs/out/d', /cannot upload special file/],
     [
@@ -233,6 +233,42 @@ describe('code that misbehaves', () => {
     expect(run.result.processed).toBe(1);
     expect(Number((await bench.userLines(run))[0])).toBeGreaterThanOrEqual(3);
     expect(bench.processes(/sleep 41[12]|sleep\(413/)).toEqual([]);
+  });
+
+  it('fails alone with directories deeper than any path, and the slot works on', async () => {
+    const name = 'd'.repeat(240);
+    const deep = [
+      `cd /pfs/out; mkdir "$(printf 'no\\377text')"; cd no*`,
+      `for i in $(seq 40); do mkdir ${name}; cd ${name}; done`,
+      'echo deep > f; mkdir closed; echo x > closed/y; chmod 0 closed',
+    ];
+    const run = await bench.run({ transform: sh(...deep), datums: datums(), datumTries: 2 });
+    const [datum] = await bench.details(run);
+    expect(datum).toMatchObject({ state: 'failed', tries: 2 });
+    expect(datum?.reason).toMatch(/^file path is not valid utf-8: /);
+    const [, ...rest] = deep;
+    const long = await bench.run({
+      transform: sh('cd /pfs/out', ...rest),
+      datums: datums(),
+      datumTries: 1,
+    });
+    const reason = (await bench.details(long))[0]?.reason ?? '';
+    expect(reason).toMatch(/^error walking output: .*name too long.*\/pfs\/out\/ddd/);
+    expect(reason.length).toBeLessThan(500);
+    const next = await bench.run({ transform: sh('cp $in /pfs/out/'), datums: datums() });
+    expect(await bench.output(next)).toEqual({ '/f': 'content\n' });
+  });
+
+  it('fails, naming the file, with an input that no file system can hold', async () => {
+    const name = 'n'.repeat(300);
+    const tree = await bench.tree({ [name]: 'x', [`${name}d/f`]: 'y', ok: 'z' });
+    const inputs = ['/', `/${name}`, '/ok'].map((path) => [{ name: 'in', path, tree }]);
+    const run = await bench.run({ transform: sh('true'), datums: inputs, datumTries: 1 });
+    const results = await bench.details(run);
+    expect(results.map(({ state }) => state)).toEqual(['failed', 'failed', 'success']);
+    for (const { reason } of results.slice(0, 2)) {
+      expect(reason).toMatch(/^input \/pfs\/in\/n+… can not be given to user code: its name, /);
+    }
   });
 
   it('that writes without end has its output cut, with a line that says so', async () => {

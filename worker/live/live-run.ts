@@ -7,7 +7,6 @@
  * D3 A duty that is another's (the coordinator said so) ends at once and stays ended.
  * D4 What can never run as it is specified is not tried again: the coordinator is told, and ends it.
  */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf, invalidInput, messageOf } from '../../core/errors.js';
 import { backoffMs } from '../../core/retry.js';
@@ -18,6 +17,7 @@ import type { LiveSpec } from '../../queue/messages.js';
 import { refToText, type Storage } from '../../storage/index.js';
 import type { Wait } from '../../storage/types.js';
 import { slotDir } from '../isolation.js';
+import { removeTree } from '../remove-tree.js';
 import { SlotFiles } from '../slot-files.js';
 import type { RunDone, SpawnerClient } from '../spawner-client.js';
 import type { RunCommand } from '../spawner-protocol.js';
@@ -121,7 +121,7 @@ export class LiveRun {
       await this.#forwarder?.[Symbol.asyncDispose]();
       this.#forwarder = undefined;
       this.deps.spawner.closeSlot(this.slot);
-      rmSync(dir, { recursive: true, force: true });
+      removeTree(dir);
     }
   }
 
