@@ -15,6 +15,7 @@ import {
   type RunOp,
   type Storage,
 } from './index.js';
+import { until } from '../test/support/until.js';
 import { TreePool } from './tree-pool.js';
 
 const signal = new AbortController().signal;
@@ -43,8 +44,8 @@ afterAll(async () => {
   await rm(base, { recursive: true, force: true });
 });
 
-const open = (): TreePool =>
-  new TreePool(join(base, 'tree-thread.cjs'), { url }, silentLog, () => 1);
+const open = (restMs?: number): TreePool =>
+  new TreePool(join(base, 'tree-thread.cjs'), { url }, silentLog, () => 1, restMs);
 
 async function appends(count: number, path: (n: number) => string): Promise<RunOp[]> {
   const writer = storage.newWriter({ signal });
@@ -80,6 +81,18 @@ describe('TreePool', () => {
       'STATE_CONFLICT',
       'attempted to visit "/d1/f1/x", but it\'s not a directory',
     ]);
+  });
+
+  it('lets its thread go when nobody has needed it for a while, and starts it again', async () => {
+    await using pool = open(1);
+    const run = await writeRun(storage, await appends(10, (n) => `/f${n}`), { signal });
+    const options = { signal, ordinal: 3, mode: 'put' as const };
+    for (let round = 0; round < 3; round += 1) {
+      const both = [1, 2].map(() => pool.apply(undefined, [run], options));
+      expect(pool.running).toBe(true);
+      expect((await Promise.all(both)).map(({ files }) => files)).toEqual([10, 10]);
+      await until('the thread is gone', () => !pool.running);
+    }
   });
 
   it('stops when it is cancelled, and starts again after its thread died', async () => {

@@ -7,9 +7,9 @@
  * Q2 `apply` settles before the pool is closed; closing aborts what still runs.
  */
 import { existsSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
 import { entryPath } from '../core/entry.js';
 import { AppError, cancelled, unavailable } from '../core/errors.js';
+import { KeptThread } from '../core/kept-thread.js';
 import type { Log } from '../core/log.js';
 import { unpackError, type PackedError } from '../core/packed-error.js';
 import { addAbortListener } from '../core/signals.js';
@@ -70,7 +70,7 @@ export function openTreePool(
 
 export class TreePool implements AsyncDisposable {
   readonly #waiting = new Map<number, Waiting>();
-  #worker: Worker | undefined;
+  readonly #thread: KeptThread<ThreadRequest, ThreadReply>;
   #nextId = 1;
   #closed = false;
 
@@ -80,7 +80,20 @@ export class TreePool implements AsyncDisposable {
     readonly log: Log,
     /** The epoch of objects written now. */
     readonly epoch: () => number,
-  ) {}
+    restMs?: number,
+  ) {
+    this.#thread = new KeptThread({
+      ...{ program, setup, restMs },
+      onReply: (reply) => this.#settle(reply),
+      onError: (error) => this.log.error({ err: error }, 'tree thread failed'),
+      onLost: () => this.#lost(),
+    });
+  }
+
+  /** Whether the thread is there. */
+  get running(): boolean {
+    return this.#thread.running;
+  }
 
   /** True when the work is worth a thread (functions can not travel to one). */
   wants(runs: readonly RunInput[]): boolean {
@@ -102,13 +115,13 @@ export class TreePool implements AsyncDisposable {
     // What callers pass on may hold more than options, such as functions no thread can be sent.
     const { signal, ordinal, mode, fresh, runsAtOnce } = options;
     signal.throwIfAborted();
-    const worker = (this.#worker ??= this.#start());
+    using thread = this.#thread.use();
     const id = this.#nextId++;
-    const stop = addAbortListener(signal, () => this.#send(worker, { kind: 'abort', id }));
+    const stop = addAbortListener(signal, () => thread.send({ kind: 'abort', id }));
     try {
       return await new Promise<DirNode>((resolve, reject) => {
         this.#waiting.set(id, { resolve, reject });
-        this.#send(worker, {
+        thread.send({
           kind: 'apply',
           id,
           epoch: this.epoch(),
@@ -126,7 +139,6 @@ export class TreePool implements AsyncDisposable {
     } finally {
       stop();
       this.#waiting.delete(id);
-      if (this.#waiting.size === 0) this.#worker?.unref();
     }
   }
 
@@ -137,20 +149,7 @@ export class TreePool implements AsyncDisposable {
 
   /** Ends the thread whatever it does (Q1). */
   async terminateThread(): Promise<void> {
-    await this.#worker?.terminate();
-  }
-
-  #start(): Worker {
-    const worker = new Worker(this.program, { workerData: this.setup });
-    worker.on('message', (reply: ThreadReply) => this.#settle(reply));
-    worker.on('error', (error) => this.log.error({ err: error }, 'tree thread failed'));
-    worker.on('exit', () => this.#lost(worker));
-    return worker;
-  }
-
-  #send(worker: Worker, request: ThreadRequest): void {
-    if (request.kind === 'apply') worker.ref();
-    worker.postMessage(request);
+    await this.#thread.terminate();
   }
 
   #settle(reply: ThreadReply): void {
@@ -165,8 +164,7 @@ export class TreePool implements AsyncDisposable {
     waiting.reject(error ? unpackError(error) : silent);
   }
 
-  #lost(worker: Worker): void {
-    if (this.#worker === worker) this.#worker = undefined;
+  #lost(): void {
     const error = this.#closed
       ? cancelled('storage was closed')
       : unavailable('the thread that makes trees stopped; try again');

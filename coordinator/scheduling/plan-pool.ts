@@ -8,10 +8,10 @@
  * Q2 A plan that nobody wants any more is aborted.
  */
 import { existsSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
 import { BoundedQueue } from '../../core/bounded-queue.js';
 import { entryPath } from '../../core/entry.js';
 import { cancelled, unavailable } from '../../core/errors.js';
+import { KeptThread } from '../../core/kept-thread.js';
 import type { Log } from '../../core/log.js';
 import { unpackError, type PackedError } from '../../core/packed-error.js';
 import { addAbortListener, NEVER } from '../../core/signals.js';
@@ -66,7 +66,7 @@ export function openPlanPool(
 
 export class PlanPool implements AsyncDisposable {
   readonly #waiting = new Map<number, BoundedQueue<PlanReply>>();
-  #worker: Worker | undefined;
+  readonly #thread: KeptThread<PlanRequest, PlanReply>;
   #nextId = 1;
   #closed = false;
 
@@ -77,7 +77,17 @@ export class PlanPool implements AsyncDisposable {
     /** Garbage-collection epoch of what is written now. */
     readonly epoch: () => number,
     readonly filesMin = FILES_MIN,
-  ) {}
+  ) {
+    this.#thread = new KeptThread({
+      ...{ program, setup },
+      onReply: (reply) => {
+        // There is room: a job has two plans and an end.
+        void this.#waiting.get(reply.id)?.push(reply, { signal: NEVER });
+      },
+      onError: (error) => this.log.error({ err: error }, 'plan thread failed'),
+      onLost: () => this.#lost(),
+    });
+  }
 
   /** The trees of a job's inputs when planning it is worth a thread. */
   async roots(input: PlanInput, wait: Wait): Promise<ThreadRoot[] | undefined> {
@@ -103,7 +113,7 @@ export class PlanPool implements AsyncDisposable {
     before?: JobPlan,
   ): AsyncGenerator<MadePlan> {
     wait.signal.throwIfAborted();
-    const worker = (this.#worker ??= this.#start());
+    using thread = this.#thread.use();
     const id = this.#nextId++;
     const { source: _here, ...rest } = input;
     const replies = new BoundedQueue<PlanReply>({ items: REPLIES_MAX });
@@ -111,8 +121,7 @@ export class PlanPool implements AsyncDisposable {
     const stop = addAbortListener(wait.signal, () => replies.fail(wait.signal.reason));
     let whole = false;
     try {
-      worker.ref();
-      this.#send(worker, {
+      thread.send({
         ...{ kind: 'plan', id, epoch: this.epoch(), roots, before },
         input: rest,
       });
@@ -125,8 +134,7 @@ export class PlanPool implements AsyncDisposable {
     } finally {
       stop();
       this.#waiting.delete(id);
-      if (!whole) this.#send(worker, { kind: 'abort', id });
-      if (this.#waiting.size === 0) this.#worker?.unref();
+      if (!whole) thread.send({ kind: 'abort', id });
     }
   }
 
@@ -137,26 +145,10 @@ export class PlanPool implements AsyncDisposable {
 
   /** Ends the thread whatever it does (Q1). */
   async terminateThread(): Promise<void> {
-    await this.#worker?.terminate();
+    await this.#thread.terminate();
   }
 
-  #send(worker: Worker, request: PlanRequest): void {
-    worker.postMessage(request);
-  }
-
-  #start(): Worker {
-    const worker = new Worker(this.program, { workerData: this.setup });
-    worker.on('message', (reply: PlanReply) => {
-      // There is room: a job has two plans and an end.
-      void this.#waiting.get(reply.id)?.push(reply, { signal: NEVER });
-    });
-    worker.on('error', (error) => this.log.error({ err: error }, 'plan thread failed'));
-    worker.on('exit', () => this.#lost(worker));
-    return worker;
-  }
-
-  #lost(worker: Worker): void {
-    if (this.#worker === worker) this.#worker = undefined;
+  #lost(): void {
     const error = this.#closed
       ? cancelled('the coordinator stops')
       : unavailable('the thread that plans jobs stopped; try again');
