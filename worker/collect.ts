@@ -41,7 +41,7 @@ export async function collectOutput(options: CollectOptions): Promise<Collected>
   try {
     await collector.root();
   } catch (error) {
-    throw error instanceof WalkError ? error.seenFrom(options.files.out) : error;
+    throw error instanceof WalkError ? error.seenFrom(options) : error;
   }
   return collector;
 }
@@ -236,8 +236,10 @@ class WalkError extends Error {
   }
 
   /** As the datum saw it: below /pfs/out, and not longer than people read. */
-  seenFrom(out: string): Error {
-    const said = excerpt(this.message.replaceAll(out, '/pfs/out'), SAID_MAX);
+  seenFrom({ files, root }: Pick<CollectOptions, 'files' | 'root'>): Error {
+    let said = this.message.replaceAll(files.out, '/pfs/out').replaceAll(files.pfs, '/pfs');
+    if (root !== '') said = said.replaceAll(root, '');
+    said = excerpt(said, SAID_MAX);
     return invalidInput(`error walking output: ${said}`, { cause: this.cause });
   }
 }

@@ -324,7 +324,7 @@ class DatumRun {
         return good ? undefined : `exit status ${end.code}`;
       }
       case 'timeout':
-        return 'context deadline exceeded';
+        return `context deadline exceeded: it ran longer than datum_timeout ${durationText(this.context.spec.datumTimeoutMs)}`;
       case 'killed':
         return 'the process was killed';
       case 'broken':

@@ -45,6 +45,8 @@ const STARTUP_BYTES = 4096;
 const EMPTY_TMPFS_BYTES = 40;
 /** The agent could not get rid of what a run left behind. */
 const EXIT_LEFTOVERS = 99;
+/** As shells count: 128 and SIGKILL. */
+const EXIT_KILLED = 137;
 
 export class NamespaceSandbox implements Sandbox {
   #agent: Agent | undefined;
@@ -239,6 +241,9 @@ function closeDirs(agent: Agent): void {
 
 function exitText(code: number | null, signal: NodeJS.Signals | null): string {
   if (code === EXIT_LEFTOVERS) return 'processes that user code left behind could not be killed';
+  if (signal === 'SIGKILL' || code === EXIT_KILLED) {
+    return 'all its processes were killed: by the code itself, or by the system when memory ran out';
+  }
   return `the sandbox ended with ${signal ? `signal ${signal}` : `exit status ${code}`}`;
 }
 

@@ -124,6 +124,7 @@ export function datumPage(info: DatumInfo): string {
     ['ID', info.datum?.id ?? ''],
     ['Job ID', info.datum?.job?.id ?? ''],
     ['State', state],
+    ...(info.reason === '' ? [] : [['Reason', info.reason] as const]),
     ['Data Downloaded', formatSize(stats?.downloadBytes ?? 0)],
     ['Data Uploaded', formatSize(stats?.uploadBytes ?? 0)],
     [

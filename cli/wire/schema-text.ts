@@ -65,7 +65,7 @@ pps.CreatePipelineRequest: pipeline pps.Pipeline; transform pps.Transform; updat
 pps.CronInput: name string; repo string; commit string; spec string; start time; overwrite bool
 pps.Datum: id string; job pps.Job
 pps.DatumInfo: datum pps.Datum; state pps.DatumState; stats pps.ProcessStats; pfs_state
-  pfs.File; data pfs.FileInfo*
+  pfs.File; data pfs.FileInfo*; reason string
 pps.Egress: URL string
 pps.GPUSpec: type string; number int64
 pps.GitInput: name string; url string; branch string; commit string; poll_interval duration

@@ -167,6 +167,7 @@ async function ofInput(
           stats: undefined,
           pfsState: undefined,
           data: files.map(toFileInfo),
+          reason: '',
         };
       }
     },
@@ -181,6 +182,7 @@ function toDatumInfo(row: DatumRow, job: JobRecord): DatumInfo {
     stats: row.stats && toProcessStats(row.stats),
     pfsState: job.statsCommit === undefined ? undefined : { commit, path: `/${row.id}/pfs` },
     data: row.files.map(toFileInfo),
+    reason: row.reason ?? '',
   };
 }
 

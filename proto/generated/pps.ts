@@ -434,6 +434,8 @@ export interface DatumInfo {
   stats?: ProcessStats | undefined;
   pfsState?: File | undefined;
   data: FileInfo[];
+  /** Why it failed; InspectDatum only (ListDatum has it while the job runs). */
+  reason: string;
 }
 
 /** Statistics of several datums. */
@@ -3599,7 +3601,7 @@ export const Datum: MessageFns<Datum> = {
 };
 
 function createBaseDatumInfo(): DatumInfo {
-  return { datum: undefined, state: 0, stats: undefined, pfsState: undefined, data: [] };
+  return { datum: undefined, state: 0, stats: undefined, pfsState: undefined, data: [], reason: "" };
 }
 
 export const DatumInfo: MessageFns<DatumInfo> = {
@@ -3618,6 +3620,9 @@ export const DatumInfo: MessageFns<DatumInfo> = {
     }
     for (const v of message.data) {
       FileInfo.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(8002).string(message.reason);
     }
     return writer;
   },
@@ -3675,6 +3680,14 @@ export const DatumInfo: MessageFns<DatumInfo> = {
             message.data.push(FileInfo.decode(reader, reader.uint32()));
             continue;
           }
+          case 1000: {
+            if (tag !== 8002) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3698,6 +3711,7 @@ export const DatumInfo: MessageFns<DatumInfo> = {
         ? File.fromJSON(object.pfs_state)
         : undefined,
       data: globalThis.Array.isArray(object?.data) ? object.data.map((e: any) => FileInfo.fromJSON(e)) : [],
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
     };
   },
 
@@ -3718,6 +3732,9 @@ export const DatumInfo: MessageFns<DatumInfo> = {
     if (message.data?.length) {
       obj.data = message.data.map((e) => FileInfo.toJSON(e));
     }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
     return obj;
   },
 
@@ -3735,6 +3752,7 @@ export const DatumInfo: MessageFns<DatumInfo> = {
       ? File.fromPartial(object.pfsState)
       : undefined;
     message.data = object.data?.map((e) => FileInfo.fromPartial(e)) || [];
+    message.reason = object.reason ?? "";
     return message;
   },
 };

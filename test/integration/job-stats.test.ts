@@ -92,6 +92,10 @@ describe('stats', () => {
     const bad = rows[0]?.datum?.id ?? '';
     const files = await client.files('st', failed.statsCommit?.id ?? '');
     expect(files[`/${bad}/failure`]).toContain('exit status 1');
+    const shown = await stack.tusk(['inspect', 'datum', failed.job?.id ?? '', bad]);
+    expect(shown.stdout).toMatch(
+      /^State\tFAILED\nReason\terror running user code: exit status 1.*\nData Downloaded\t/m,
+    );
     expect(Object.keys(files).filter((path) => path.endsWith(`job:${one?.job?.id}`))).toHaveLength(
       2,
     );
@@ -117,7 +121,7 @@ describe('stats', () => {
     const [row] = await listDatums(job.job?.id ?? '');
     const text = (await stack.tusk(['inspect', 'datum', job.job?.id ?? '', row?.datum?.id ?? '']))
       .stdout;
-    expect(text).toContain('State\tSUCCESS');
+    expect(text).toContain('State\tSUCCESS\nData Downloaded');
     expect(text).toContain(`/${row?.datum?.id}/pfs`);
     expect(text).toMatch(/Process Time\t.*s/);
     const request = { datum: { id: 'ab'.repeat(32), job: job.job } };

@@ -187,7 +187,9 @@ describe('a datum that fails', () => {
       datumTries: 1,
       datumTimeoutMs: 300,
     });
-    expect((await bench.details(run))[0]?.reason).toContain('context deadline exceeded');
+    expect((await bench.details(run))[0]?.reason).toBe(
+      'error running user code: context deadline exceeded: it ran longer than datum_timeout 300ms',
+    );
     expect(bench.processes(/sleep 32[12]/)).toEqual([]);
     const next = await bench.run({ transform: { cmd: ['true'] }, datums: await datums() });
     expect(next.result.processed).toBe(1);
@@ -249,7 +251,15 @@ describe('output', () => {
       expect(run.result.run).toBeUndefined();
       return (await bench.details(run))[0]?.reason ?? '';
     };
-    expect(await fail('ln -s /nowhere /pfs/out/x')).toMatch(/^error walking output: /);
+    expect(await fail('ln -s /nowhere /pfs/out/x')).toMatch(
+      /^error walking output: ENOENT: .* '\/nowhere'$/,
+    );
+    expect(await fail('ln -s /pfs/in/none /pfs/out/x')).toMatch(
+      /^error walking output: ENOENT: .* '\/pfs\/in\/none'$/,
+    );
+    expect(await fail('ln -s b /pfs/out/a; ln -s a /pfs/out/b')).toBe(
+      'error walking output: too many levels of symbolic links: /pfs/out/a',
+    );
     expect(await fail('ln -s /etc /pfs/out/x')).toMatch(/^error walking output: /);
     expect(await fail('mkfifo /pfs/out/p')).toContain('cannot upload special file');
     expect(await fail('echo x > "/pfs/out/$(printf "\\377")"')).toContain(

@@ -271,6 +271,20 @@ describe('code that misbehaves', () => {
     }
   });
 
+  it('that kills all there is to kill fails alone, and says so', async () => {
+    const run = await bench.run({
+      transform: sh('kill -9 $PPID; kill -9 -1; sleep 60'),
+      datums: datums(),
+      datumTries: 1,
+    });
+    expect((await bench.details(run))[0]?.reason).toBe(
+      'error running user code: all its processes were killed: by the code itself, or by the ' +
+        'system when memory ran out',
+    );
+    const next = await bench.run({ transform: sh('cp $in /pfs/out/'), datums: datums() });
+    expect(await bench.output(next)).toEqual({ '/f': 'content\n' });
+  });
+
   it('that writes without end has its output cut, with a line that says so', async () => {
     const run = await bench.run({
       transform: sh('yes "$(head -c 5000 /dev/zero | tr "\\0" x)" | head -c 100M'),
