@@ -71,7 +71,8 @@ async function waitOrGone(
 }
 
 /**
- * Streams the commits downstream of all given ones as they finish (with or without content), then
+ * Streams the commits downstream of all given ones as they finish (with or without content), those
+ * with the least behind them first, then
  * waits for the given ones themselves. `toRepos`, when not empty, limits what is streamed.
  */
 export async function* flushCommits(
@@ -92,7 +93,8 @@ export async function* flushCommits(
     uppers.every((ends) => ends.has(commitKey(commit))),
   );
   const seen = new Set(common.map(commitKey));
-  const queue = common.filter(wanted);
+  // Who waits for the last step of a chain first says nothing about those before it.
+  const queue = common.filter(wanted).sort((a, b) => a.provenance.length - b.provenance.length);
   for (let next = queue.shift(); next; next = queue.shift()) {
     const finished = await waitOrGone(deps, next, wait);
     if (!finished) continue;

@@ -322,6 +322,21 @@ describe('flush', () => {
     ).toEqual(['c']);
   });
 
+  it('gives the steps of a chain in their order', async () => {
+    const { versioning } = stack;
+    for (const [name, from] of [
+      ['d', 'a'],
+      ['c', 'd'],
+      ['b', 'c'],
+    ] as const) {
+      await branch(name, from);
+    }
+    const input = await commit('a');
+    for (const name of ['d', 'c', 'b']) await finish(await head(name));
+    const flushed = await collect(versioning.flushCommits([input], [], wait));
+    expect(flushed.map(({ repo }) => repo)).toEqual(['d', 'c', 'b']);
+  });
+
   it('takes what several commits have in common, and needs at least one', async () => {
     const { versioning } = stack;
     await branch('c', 'a', 'b');
