@@ -4,7 +4,7 @@
  * so making it twice does no harm; it takes effect when the job record refers to it.
  */
 import { setImmediate } from 'node:timers/promises';
-import { invariant } from '../../core/errors.js';
+import { invalidInput, invariant } from '../../core/errors.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
 import type { JobSpec, WorkDatum } from '../../queue/messages.js';
 import { encodeNode } from '../../storage/index.js';
@@ -157,6 +157,8 @@ export function cutOpen(
 
 /** Datums from which on the first ones run while the others are still written down. */
 const EARLY_FROM = 20_000;
+/** A cross of two large repos has more than any machines would ever run, or hold the plan of. */
+const JOB_DATUMS_MAX = 10_000_000;
 const EARLY_SEGMENTS = 4;
 
 /** The epoch that a job writes in. */
@@ -201,6 +203,13 @@ async function planAll(
   wait: Wait,
 ): Promise<Found> {
   const list = await enumerate(input.info.input, input.source, wait);
+  if (list.length > JOB_DATUMS_MAX) {
+    const [datums, most] = [list.length, JOB_DATUMS_MAX].map((count) => count.toLocaleString('en'));
+    throw invalidInput(
+      `the input gives ${datums} datums and a job may have ${most}: choose globs that match fewer ` +
+        'files (a directory is one datum), or join or group the inputs in place of a cross',
+    );
+  }
   const known = await openOf(deps, input, headers, list, wait);
   const planned = await plannedInput(input, wait);
   return {

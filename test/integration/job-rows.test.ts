@@ -683,6 +683,18 @@ describe('logs', () => {
     }
   });
 
+  it('name the way out of a cross that is far too large', async () => {
+    await client.createRepo('lines');
+    const file = join(stack.dir, 'lines');
+    writeFileSync(file, Array.from({ length: 4000 }, (_, i) => `${i}\n`).join(''));
+    await stack.tusk(['put', 'file', 'lines@master:/l', '-f', file, '--split', 'line']);
+    const cross = ['one', 'two'].map((name) => ({ pfs: { repo: 'lines', glob: '/l/*', name } }));
+    await pipeline('huge', ['true'], { input: { cross } });
+    const job = await client.ended('huge');
+    expect(job.state).toBe(JobState.JOB_FAILURE);
+    expect(job.reason).toContain('the input gives 16,000,000 datums and a job may have 10,000,000');
+  });
+
   it('stay when the worker and the pipeline’s work are gone', async () => {
     await stack.tusk(['stop', 'pipeline', 'mix']);
     const [worker] = stack.workers;
