@@ -4,6 +4,7 @@ import { silentLog } from '../../core/log.js';
 import type { TaskResult } from '../../queue/messages.js';
 import {
   readRun,
+  refToText,
   runFromText,
   runToText,
   selectionOf,
@@ -45,6 +46,10 @@ async function resultOf(storage: Storage, task: number): Promise<TaskResult> {
   return { ...base, run, processed: 3, failed: 0, recovered: 0, stats: NO_STATS };
 }
 
+function inlineOf(run: string): Buffer {
+  return Buffer.from(run.slice('i:'.length), 'base64');
+}
+
 describe('outputs that came with results', () => {
   it('become a run per group of tasks, and the same tree', async () => {
     const storage = open();
@@ -78,6 +83,22 @@ describe('outputs that came with results', () => {
     const [, second] = await Promise.all([0, 1].map((task) => resultOf(storage, task)));
     const alone = await storage.trees.apply(undefined, [runFromText(second?.run ?? '')], merge);
     expect(one).toEqual(alone);
+  });
+
+  it('are runs by themselves where a task wrote more than a little', async () => {
+    const storage = open();
+    const small = await Promise.all([0, 2, 3].map((task) => resultOf(storage, task)));
+    const writer = storage.newWriter(wait);
+    const content = await writer.writeBytes(Buffer.alloc(70_000));
+    await writer.flush(wait);
+    const large = runToText(
+      await writeRun(storage, [{ op: 'append', path: '/large', seq: 3, content }], wait),
+    );
+    const results = [...small, { ...(await resultOf(storage, 1)), run: large }];
+    const kept = await gatherRuns(storage, results, { ...wait, group: 64 });
+    const runOf = (task: number): string => kept.find((one) => one.task === task)?.run ?? '';
+    expect([runOf(2), runOf(3)]).toEqual([runOf(0), runOf(0)]);
+    expect(runOf(1)).toBe(refToText(await storage.putObject('run', inlineOf(large), wait)));
   });
 
   it('leave results alone that have none, or have them stored', async () => {

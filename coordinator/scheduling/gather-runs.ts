@@ -2,15 +2,18 @@
  * Outputs that travelled inside of results, as objects. Small tasks bring their runs in the message;
  * kept with the results of a million datums those were 100 MiB of text in every checkpoint, and an
  * object for each was as many writes at the end of the job as there had been tasks. Some tasks of one
- * job become one run instead: datums are told apart by seq (docs/formats/work.md, "Results").
+ * job that wrote little become one run instead: datums are told apart by seq (docs/formats/work.md,
+ * "Results").
  */
 import { setImmediate } from 'node:timers/promises';
 import type { TaskResult } from '../../queue/messages.js';
 import { joinRuns, refToText, runFromText, type TreeStorage } from '../../storage/index.js';
-import type { Wait } from '../../storage/types.js';
+import type { ObjectRef, Wait } from '../../storage/types.js';
 
 /** Tasks that make one run: few enough that a reader of one datum reads little besides. */
 const GROUP_TASKS = 64;
+/** What is kept too long when only one datum of a run is still needed: at most so much of a task. */
+const TASK_BYTES_MAX = 64 * 1024;
 /** Runs that the outputs of one job should make at most; larger jobs have larger groups. */
 const RUNS_MAX = 512;
 
@@ -38,11 +41,11 @@ export async function gatherRuns(
     for (let from = 0; from < inline.length; from += group) {
       const some = inline.slice(from, from + group);
       const runs = some.map((result) => runFromText(result[field] as string));
-      const joined = joinRuns(storage, runs, wait).then((ref) => {
-        const text = refToText(ref);
-        for (const result of some) {
+      const options = { ...wait, bytesMax: group > 1 ? TASK_BYTES_MAX : -1 };
+      const joined = joinRuns(storage, runs, options).then((refs) => {
+        for (const [at, result] of some.entries()) {
           const now = changed.get(result.task) ?? result;
-          changed.set(result.task, { ...now, [field]: text });
+          changed.set(result.task, { ...now, [field]: refToText(refs[at] as ObjectRef) });
         }
       });
       joined.catch(() => undefined); // Looked at below.
