@@ -30,8 +30,16 @@ export interface RunningTask {
   readonly stats?: WorkStats;
 }
 
+/** A task that the worker could not do, and why; it is tried again. */
+export interface GivenBackTask {
+  readonly job: string;
+  readonly reason: string;
+}
+
 export interface WorkerStatus {
   readonly running: readonly RunningTask[];
+  /** Those of the last moments, one of each job. */
+  readonly givenBack?: readonly GivenBackTask[];
 }
 
 /** Datums of a job to cancel the present try of. */

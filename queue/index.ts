@@ -3,6 +3,7 @@ export { Queue, openQueue } from './queue.js';
 export type { QueueOptions } from './connection.js';
 export type {
   LinesRequest,
+  GivenBackTask,
   RestartRequest,
   RunningTask,
   WorkerAnswers,

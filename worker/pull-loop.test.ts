@@ -207,10 +207,13 @@ describe('the pull loop', () => {
   });
 
   it('gives back what could not be run, and says when to try again', async () => {
-    const { tasks, loop } = setUp(1, () => Promise.reject(unavailable('store is away')));
+    const { tasks, loop, clock } = setUp(1, () => Promise.reject(unavailable('store is away')));
     tasks.add('a', 'j', 1);
     loop.assign([job('a')]);
     await until(() => tasks.fate.get('a/j/0') === 'nak 1000');
+    expect(loop.givenBack).toEqual([{ job: 'j', reason: 'store is away' }]);
+    clock.now = 11_000;
+    expect(loop.givenBack).toEqual([]);
     await loop.close();
   });
 

@@ -14,9 +14,10 @@ import { codeOf, messageOf } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { cancelledBy, childController } from '../core/signals.js';
 import type { Wait } from '../storage/types.js';
-import type { LinesRequest, RestartRequest, RunningTask } from '../queue/index.js';
+import type { GivenBackTask, LinesRequest, RestartRequest, RunningTask } from '../queue/index.js';
 import type { LinesSoFar, TaskMessage } from '../queue/messages.js';
 import type { Slot } from './datum.js';
+import { GivenBack } from './given-back.js';
 import type { LiveTask } from './live-task.js';
 import type { TaskDelivery, WorkQueue } from './ports.js';
 import type { Grant, Needs, Room } from './room.js';
@@ -91,6 +92,7 @@ export class PullLoop {
   /** When a job was first met (or missed) without being assigned. */
   readonly #unknown = new Map<string, number>();
   readonly #scope: AbortController;
+  readonly #givenBack: GivenBack;
   #turn = 0;
   #paused = true;
   #draining = false;
@@ -98,11 +100,17 @@ export class PullLoop {
 
   constructor(readonly deps: PullLoopDeps) {
     this.#free = [...deps.slots].reverse();
+    this.#givenBack = new GivenBack(deps.clock);
     this.#scope = new AbortController();
   }
 
   get running(): readonly RunningTask[] {
     return [...this.#work].map(({ status, live }) => ({ ...status, ...live?.status() }));
+  }
+
+  /** Tasks that were given back in the last moments. */
+  get givenBack(): readonly GivenBackTask[] {
+    return this.#givenBack.recent;
   }
 
   /** Cancels the present try of the job's datums that match; answers how many. */
@@ -294,6 +302,7 @@ export class PullLoop {
         const onLive = (live: LiveTask): void => void (work.live = live);
         await this.deps.run(task, { slot, grant, signal: stop.signal, onLive });
         await delivery.ack();
+        this.#givenBack.forget(task.job);
       }
     } catch (error) {
       this.#giveBack(work, error);
@@ -342,7 +351,10 @@ export class PullLoop {
     const reason = messageOf(error);
     const fields = { pipeline, job, task, reason, errorCode: codeOf(error), delayMs: delay };
     if (stop.signal.aborted) this.deps.log.info(fields, 'task given back');
-    else this.deps.log.warn({ ...fields, err: error }, 'task given back');
+    else {
+      this.#givenBack.note(job, reason, delay);
+      this.deps.log.warn({ ...fields, err: error }, 'task given back');
+    }
   }
 
   #dropGone(): void {

@@ -254,7 +254,7 @@ class Node implements AsyncDisposable {
     const stops = [
       queue.onCancel((job) => loop.cancel(job)),
       queue.serveWorker(this.hello.workerId, {
-        status: () => ({ running: loop.running }),
+        status: () => ({ running: loop.running, givenBack: loop.givenBack }),
         restart: (request) => loop.restart(request) + (this.#duties?.restart(request) ?? 0),
         lines: (request) => loop.lines(request),
       }),

@@ -46,6 +46,7 @@ export interface DatumDeps {
     | 'running'
     | 'runningAll'
     | 'restartDatums'
+    | 'whyGivenBack'
     | 'workers'
     | 'offers'
     | 'needs'

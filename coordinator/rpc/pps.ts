@@ -105,7 +105,8 @@ function jobHandlers(deps: PpsDeps): Handlers<APIServer> {
       if (reason !== '' || status.length > 0 || isAllDone(info)) {
         return { ...info, reason, workerStatus: status };
       }
-      return { ...info, reason: await whyOthersRun(deps, { signal }) };
+      const given = await deps.scheduling.whyGivenBack(info.job?.id ?? '', { signal });
+      return { ...info, reason: given || (await whyOthersRun(deps, { signal })) };
     },
     listJob: async (request, { signal }) => {
       const jobInfo = [];

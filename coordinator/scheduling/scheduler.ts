@@ -212,6 +212,19 @@ export class Scheduler implements AsyncDisposable {
     return this.#busy({ pipeline: job.pipeline, job: job.id }, wait);
   }
 
+  /** Why a worker gave a task of the job back in the last moments; empty when none did. */
+  async whyGivenBack(job: string, wait: Wait): Promise<string> {
+    const signal = AbortSignal.any([wait.signal, AbortSignal.timeout(ASK_MS)]);
+    const reasons = await Promise.all(
+      this.workers().map(async ({ worker }) => {
+        const status = await this.#deps.queue.askStatus(worker, { signal }).catch(() => undefined);
+        const task = status?.givenBack?.find((one) => one.job === job);
+        return task && `worker ${worker} gave a task back: ${task.reason}; it is tried again`;
+      }),
+    );
+    return reasons.find((reason) => reason !== undefined) ?? '';
+  }
+
   /**
    * Cancels the present try of every datum of the job at work whose files match all filters (by
    * path, or hash in base64 or hex); answers how many there were.

@@ -114,6 +114,27 @@ it('whose disk a datum fills goes on with the others', async () => {
   const job = await stack.client.ended('fills');
   expect(countsOf(job)).toMatchObject({ state: 'JOB_FAILURE', processed: 2, failed: 1, total: 3 });
   expect(job.reason).toMatch(/No space left on device/);
+  // An input that does not fit is no fault of the datum: it waits for another worker, and says so.
+  await stack.client.createRepo('large');
+  const input = Buffer.alloc(60_000_000, 'x');
+  await stack.tusk(['put', 'file', 'large@master:/a', '-f', '-'], { input });
+  await stack.client.createPipeline(
+    CreatePipelineRequest.fromPartial({
+      pipeline: { name: 'waits' },
+      transform: { cmd: ['true'] },
+      input: { pfs: { repo: 'large', glob: '/*' } },
+      schedulingSpec: { nodeSelector: { disk: 'small' } },
+    }),
+  );
+  const waiting = await until('it says why', async () => {
+    const [info] = await stack.client.jobs('waits');
+    const shown = await stack.tusk(['inspect', 'job', info?.job?.id ?? ''], { check: false });
+    return /^Reason: (worker .*)$/m.exec(shown.stdout)?.[1];
+  });
+  expect(waiting).toMatch(
+    /^worker \S+ gave a task back: the worker's disk is full \(.*; it is tried again$/,
+  );
+  await stack.tusk(['delete', 'pipeline', 'waits']);
   child.kill('SIGTERM');
   await once(child, 'close');
 });
