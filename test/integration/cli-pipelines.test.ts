@@ -3,40 +3,24 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { CLIENT_OPTIONS, insecure } from '../../proto/channel.js';
 import { APIClient as AdminClient, type Op } from '../../proto/generated/admin.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
-import { runCli, type CliResult } from '../support/cli-run.js';
-import { startEtcd, type EtcdServer } from '../support/etcd.js';
-import { tempDir } from '../support/temp-dir.js';
-import { call, TransactionServer } from '../support/transaction-server.js';
+import type { CliResult } from '../support/cli-run.js';
+import { cliServers, type CliServer } from '../support/shared.js';
+import { call } from '../support/transaction-server.js';
 
-let etcd: EtcdServer;
-let server: TransactionServer;
-let dir: Awaited<ReturnType<typeof tempDir>>;
-let env: Record<string, string>;
+let server: CliServer['server'];
+let dir: CliServer['dir'];
+let env: CliServer['env'];
+let tusk: CliServer['tusk'];
 
-beforeAll(async () => {
-  etcd = await startEtcd({ fsync: false });
-});
-afterAll(async () => {
-  await etcd[Symbol.asyncDispose]();
-});
-beforeEach(async () => {
-  server = await TransactionServer.open(etcd);
-  dir = await tempDir('cli');
-  const { path } = dir;
-  env = { HOME: path, PACHD_ADDRESS: server.address, PACH_CONFIG: join(path, 'config.json') };
+cliServers(async (made) => {
+  ({ server, dir, env, tusk } = made);
   await ok('create repo in');
 });
-afterEach(async () => {
-  await server[Symbol.asyncDispose]();
-  await dir[Symbol.asyncDispose]();
-});
 
-const tusk = (line: string, input?: string): Promise<CliResult> =>
-  runCli(line.split(' '), { env, ...(input === undefined ? {} : { input }) });
 async function ok(line: string, input?: string): Promise<string> {
   const { code, stdout, stderr } = await tusk(line, input);
   expect(code, `${line}: ${stderr}`).toBe(0);

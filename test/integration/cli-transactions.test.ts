@@ -1,39 +1,22 @@
 /** The commands around transactions, and `delete all`, as a person types them. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { NEVER } from '../../core/signals.js';
-import { runCli, type CliResult } from '../support/cli-run.js';
-import { startEtcd, type EtcdServer } from '../support/etcd.js';
-import { tempDir } from '../support/temp-dir.js';
-import { TransactionServer } from '../support/transaction-server.js';
+import type { CliResult } from '../support/cli-run.js';
+import { cliServers, type CliServer } from '../support/shared.js';
 
 const wait = { signal: NEVER };
 const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}';
-let etcd: EtcdServer;
-let server: TransactionServer;
-let dir: Awaited<ReturnType<typeof tempDir>>;
-let env: Record<string, string>;
+let server: CliServer['server'];
+let dir: CliServer['dir'];
+let env: CliServer['env'];
+let tusk: CliServer['tusk'];
 
-beforeAll(async () => {
-  etcd = await startEtcd({ fsync: false });
-});
-afterAll(async () => {
-  await etcd[Symbol.asyncDispose]();
-});
-beforeEach(async () => {
-  server = await TransactionServer.open(etcd);
-  dir = await tempDir('cli');
-  const { path } = dir;
-  env = { HOME: path, PACHD_ADDRESS: server.address, PACH_CONFIG: join(path, 'config.json') };
-});
-afterEach(async () => {
-  await server[Symbol.asyncDispose]();
-  await dir[Symbol.asyncDispose]();
+cliServers((made) => {
+  ({ server, dir, env, tusk } = made);
 });
 
-const tusk = (line: string, input?: string): Promise<CliResult> =>
-  runCli(line.split(' '), { env, ...(input === undefined ? {} : { input }) });
 const ok = async (line: string): Promise<CliResult> => {
   const result = await tusk(line);
   expect(result, line).toMatchObject({ code: 0 });

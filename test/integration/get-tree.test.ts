@@ -1,21 +1,17 @@
 /** get file -r: everything in one call equals what the calls for each file give. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { Delimiter } from '../../proto/generated/pfs.js';
-import { PfsApi } from '../support/pfs-api.js';
-import { startStack, type Stack } from '../support/stack.js';
+import type { PfsApi } from '../support/pfs-api.js';
+import { sharedPfs } from '../support/shared.js';
+import type { Stack } from '../support/stack.js';
 
 let stack: Stack;
 let pfs: PfsApi;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 0 });
-  pfs = new PfsApi(stack.address);
-});
-afterAll(async () => {
-  pfs.close();
-  await stack[Symbol.asyncDispose]();
+sharedPfs((api, made) => {
+  [pfs, stack] = [api, made];
 });
 
 /** Path below `dir` → content; directories as null. */

@@ -1,40 +1,24 @@
 /** Jobs while they run: what workers do, restarted datums, counters, logs so far, chosen commits. */
 import { createServer, type Server } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  CreatePipelineRequest,
-  InspectJobRequest,
-  JobState,
-  type JobInfo,
-} from '../../proto/generated/pps.js';
+import { describe, expect, it } from 'vitest';
+import { InspectJobRequest, JobState, type JobInfo } from '../../proto/generated/pps.js';
 import { runCli } from '../support/cli-run.js';
 import { freePort } from '../support/free-port.js';
-import { startStack, type Stack } from '../support/stack.js';
-import type { StackClient } from '../support/stack-client.js';
+import { sharedStack } from '../support/shared.js';
+import type { Stack } from '../support/stack.js';
+import { bashPipeline, type StackClient } from '../support/stack-client.js';
 import { until } from '../support/until.js';
 
 let stack: Stack;
 let client: StackClient;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 1, slots: 2 });
+sharedStack({ workers: 1, slots: 2 }, (made) => {
+  stack = made;
   ({ client } = stack);
 });
-afterAll(async () => {
-  await stack[Symbol.asyncDispose]();
-});
 
-async function pipeline(name: string, code: string, more: object = {}): Promise<void> {
-  await client.createRepo(`${name}_in`).catch(() => undefined);
-  await client.createPipeline(
-    CreatePipelineRequest.fromPartial({
-      pipeline: { name },
-      transform: { cmd: ['bash'], stdin: [code] },
-      input: { pfs: { repo: `${name}_in`, glob: '/*', name: 'src' } },
-      ...more,
-    }),
-  );
-}
+const pipeline = (name: string, code: string, more: object = {}): Promise<void> =>
+  bashPipeline(client, name, code, more);
 
 function inspect(job: JobInfo): Promise<JobInfo> {
   const request = InspectJobRequest.fromPartial({ job: job.job, full: true });

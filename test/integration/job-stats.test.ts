@@ -1,7 +1,6 @@
 /** Pipelines with `enable_stats`: the stats branch, its tree, and what datum rpcs make of it. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
-  CreatePipelineRequest,
   DatumState,
   JobState,
   ListDatumRequest,
@@ -9,33 +8,21 @@ import {
   type InspectDatumRequest,
   type ListDatumResponse,
 } from '../../proto/generated/pps.js';
-import { startStack, type Stack } from '../support/stack.js';
-import type { StackClient } from '../support/stack-client.js';
+import { sharedStack } from '../support/shared.js';
+import type { Stack } from '../support/stack.js';
+import { bashPipeline, type StackClient } from '../support/stack-client.js';
 import { until } from '../support/until.js';
 
 let stack: Stack;
 let client: StackClient;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 1, slots: 2 });
+sharedStack({ workers: 1, slots: 2 }, (made) => {
+  stack = made;
   ({ client } = stack);
 });
-afterAll(async () => {
-  await stack[Symbol.asyncDispose]();
-});
 
-async function pipeline(name: string, code: string, more: object = {}): Promise<void> {
-  await client.createRepo(`${name}_in`).catch(() => undefined);
-  await client.createPipeline(
-    CreatePipelineRequest.fromPartial({
-      pipeline: { name },
-      transform: { cmd: ['bash'], stdin: [code] },
-      input: { pfs: { repo: `${name}_in`, glob: '/*', name: 'src' } },
-      enableStats: true,
-      ...more,
-    }),
-  );
-}
+const pipeline = (name: string, code: string, more: object = {}): Promise<void> =>
+  bashPipeline(client, name, code, { enableStats: true, ...more });
 
 async function listDatums(job: string): Promise<DatumInfo[]> {
   const request = ListDatumRequest.fromPartial({ job: { id: job } });

@@ -1,7 +1,7 @@
 /** More of what services and spouts do: ports, ends, and the commits of spouts as users see them. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import {
   CreatePipelineRequest,
   JobState,
@@ -10,7 +10,9 @@ import {
   type PipelineInfos,
 } from '../../proto/generated/pps.js';
 import { freePort } from '../support/free-port.js';
-import { startStack, type Stack } from '../support/stack.js';
+import { sharedStack } from '../support/shared.js';
+import type { Stack } from '../support/stack.js';
+import { answers, textOf as text } from '../support/http-text.js';
 import { until } from '../support/until.js';
 
 let stack: Stack;
@@ -18,8 +20,8 @@ let http = '';
 /** What the entrypoint of image `listens` serves on. */
 let imagePort = 0;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 0, config: { httpListen: '127.0.0.1:0' } });
+sharedStack({ workers: 0, config: { httpListen: '127.0.0.1:0' } }, async (made) => {
+  stack = made;
   imagePort = await freePort();
   const table = join(stack.dir, 'images.json');
   const entrypoint = serve(imagePort, '/pfs/in');
@@ -30,21 +32,12 @@ beforeAll(async () => {
   await stack.client.createRepo('in');
   await stack.client.put('in', { '/a': 'one' });
 });
-afterAll(() => stack[Symbol.asyncDispose]());
 
 const create = (request: object): Promise<void> =>
   stack.client.createPipeline(CreatePipelineRequest.fromPartial(request));
 
 const input = { pfs: { repo: 'in', glob: '/' } };
 const serve = (port: number, dir: string) => ['python3', '-m', 'http.server', `${port}`, '-d', dir];
-
-async function text(url: string): Promise<string | undefined> {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => undefined);
-  return answer?.ok ? answer.text() : undefined;
-}
-
-const answers = (url: string, body: string) =>
-  until(`${url} answers ${body}`, async () => (await text(url)) === body, 60_000);
 
 async function inspect(name: string): Promise<{ state: PipelineState; reason: string }> {
   const { pps } = stack.client;

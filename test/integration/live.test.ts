@@ -1,7 +1,7 @@
 /** Services and spouts on a real stack: what is served, what is committed, and what outlives what. */
 import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   CreatePipelineRequest,
   DeletePipelineRequest,
@@ -14,17 +14,18 @@ import {
   type PipelineInfos,
 } from '../../proto/generated/pps.js';
 import { freePort } from '../support/free-port.js';
-import { startStack, type Stack } from '../support/stack.js';
+import { sharedStack } from '../support/shared.js';
+import type { Stack } from '../support/stack.js';
+import { answers, textOf as text } from '../support/http-text.js';
 import { until } from '../support/until.js';
 
 let stack: Stack;
 let http = '';
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 1, config: { httpListen: '127.0.0.1:0' } });
+sharedStack({ workers: 1, config: { httpListen: '127.0.0.1:0' } }, (made) => {
+  stack = made;
   http = `http://127.0.0.1:${stack.ready.httpPort}`;
 });
-afterAll(() => stack[Symbol.asyncDispose]());
 
 /** A small HTTP server: says its pid, echoes what is posted, serves files of its input. */
 const SERVER = `
@@ -86,16 +87,6 @@ async function deletePipeline(name: string): Promise<void> {
   await stack.client.call(pps.deletePipeline.bind(pps), request);
 }
 
-const text = async (url: string): Promise<string | undefined> => {
-  try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) });
-    return answer.ok ? await answer.text() : undefined;
-  } catch {
-    return undefined;
-  }
-};
-const answers = (url: string, body: string) =>
-  until(`${url} answers ${body}`, async () => (await text(url)) === body, 60_000);
 const silent = (url: string) =>
   until(`${url} is closed`, async () => (await text(url)) === undefined, 60_000);
 

@@ -7,20 +7,16 @@ import { status, type ClientReadableStream } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PutFileRequest } from '../../proto/generated/pfs.js';
-import { PfsApi, pathsOf, refusalOf, type Refusal } from '../support/pfs-api.js';
-import { startStack, type Stack } from '../support/stack.js';
+import { type PfsApi, pathsOf, refusalOf, type Refusal } from '../support/pfs-api.js';
+import { sharedPfs } from '../support/shared.js';
+import type { Stack } from '../support/stack.js';
 import { until } from '../support/until.js';
 
 let stack: Stack;
 let pfs: PfsApi;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 0 });
-  pfs = new PfsApi(stack.address);
-});
-afterAll(async () => {
-  pfs.close();
-  await stack[Symbol.asyncDispose]();
+sharedPfs((api, made) => {
+  [pfs, stack] = [api, made];
 });
 
 /** What a wrong request may be answered with: nothing that says the server is at fault. */

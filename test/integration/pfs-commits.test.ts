@@ -1,6 +1,6 @@
 /** Repos, branches and commits as clients see them over gRPC: one case per promise of the API. */
 import { Metadata, status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import {
   CommitState,
   OriginKind,
@@ -10,20 +10,14 @@ import {
   type CommitInfos,
   type ListRepoResponse,
 } from '../../proto/generated/pfs.js';
-import { branchOf, commitOf, PfsApi, refusalOf } from '../support/pfs-api.js';
-import { startStack, type Stack } from '../support/stack.js';
+import { branchOf, commitOf, type PfsApi, refusalOf } from '../support/pfs-api.js';
+import { sharedPfs } from '../support/shared.js';
 import { until } from '../support/until.js';
 
-let stack: Stack;
 let pfs: PfsApi;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 0 });
-  pfs = new PfsApi(stack.address);
-});
-afterAll(async () => {
-  pfs.close();
-  await stack[Symbol.asyncDispose]();
+sharedPfs((api) => {
+  pfs = api;
 });
 
 const idsOf = (infos: readonly CommitInfo[]): string[] =>

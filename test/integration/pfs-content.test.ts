@@ -6,21 +6,24 @@ import { connect } from 'node:http2';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Delimiter, PutFileRequest, type FileInfos } from '../../proto/generated/pfs.js';
-import { commitOf, fileOf, pathsOf, PfsApi, refusalOf, type PutPart } from '../support/pfs-api.js';
-import { startStack, type Stack } from '../support/stack.js';
+import {
+  commitOf,
+  fileOf,
+  pathsOf,
+  type PfsApi,
+  refusalOf,
+  type PutPart,
+} from '../support/pfs-api.js';
+import { sharedPfs } from '../support/shared.js';
+import type { Stack } from '../support/stack.js';
 
 let stack: Stack;
 let pfs: PfsApi;
 let repo: string;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 0 });
-  pfs = new PfsApi(stack.address);
+sharedPfs(async (api, made) => {
+  [pfs, stack] = [api, made];
   repo = await pfs.repo();
-});
-afterAll(async () => {
-  pfs.close();
-  await stack[Symbol.asyncDispose]();
 });
 
 let branches = 0;

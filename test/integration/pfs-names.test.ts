@@ -1,20 +1,14 @@
 /** Names and references of commits, and the texts of errors that old clients match on. */
 import { status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PfsApi, refusalOf } from '../support/pfs-api.js';
-import { startStack, type Stack } from '../support/stack.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type PfsApi, refusalOf } from '../support/pfs-api.js';
+import { sharedPfs } from '../support/shared.js';
 
 const NONE = '0123456789ab4def8123456789abcdef';
-let stack: Stack;
 let pfs: PfsApi;
 
-beforeAll(async () => {
-  stack = await startStack({ workers: 0 });
-  pfs = new PfsApi(stack.address);
-});
-afterAll(async () => {
-  pfs.close();
-  await stack[Symbol.asyncDispose]();
+sharedPfs((api) => {
+  pfs = api;
 });
 
 describe('names', () => {

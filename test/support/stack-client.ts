@@ -10,7 +10,7 @@ import {
 } from '../../proto/generated/pfs.js';
 import {
   APIClient as PpsClient,
-  type CreatePipelineRequest,
+  CreatePipelineRequest,
   JobState,
   ListJobRequest,
   type JobInfo,
@@ -182,6 +182,24 @@ export class Upload {
   async answer(): Promise<void> {
     await this.#done;
   }
+}
+
+/** A pipeline that runs bash code over the files of the repo `<name>_in`, at /pfs/src. */
+export async function bashPipeline(
+  client: StackClient,
+  name: string,
+  code: string,
+  more: object = {},
+): Promise<void> {
+  await client.createRepo(`${name}_in`).catch(() => undefined);
+  await client.createPipeline(
+    CreatePipelineRequest.fromPartial({
+      pipeline: { name },
+      transform: { cmd: ['bash'], stdin: [code] },
+      input: { pfs: { repo: `${name}_in`, glob: '/*', name: 'src' } },
+      ...more,
+    }),
+  );
 }
 
 export function fileOf(repo: string, path: string, branch = 'master'): Partial<PutFileRequest> {
