@@ -13,6 +13,7 @@ import { skew } from './skew.js';
 import { cliStart } from './start.js';
 import { commits, edit, manyFilesS3, million, splits } from './storage.js';
 import { warm } from './warm.js';
+import { workers } from './workers.js';
 import { workflows } from './workflows.js';
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
@@ -33,6 +34,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   skew,
   overlap,
   'quick-commits': quickCommits,
+  workers,
   workflows,
   scale,
   warm,

@@ -2,7 +2,7 @@
 import type { Wait } from '../../storage/types.js';
 import type { PipelineRecord } from '../pipelines/model.js';
 import type { OwnerDeps } from './deps.js';
-import { hostCount, slotsWanted } from './shares.js';
+import { slotsWanted } from './shares.js';
 
 /** A task is handed out again when nobody speaks of it for so long. */
 const ACK_WAIT_MS = 30_000;
@@ -22,7 +22,7 @@ export class InFlight {
   async ensure({ name, parallelism }: PipelineRecord, wait: Wait): Promise<void> {
     const { queue, views } = this.deps;
     const extra = this.#widened.reduce((sum, { slots }) => sum + slots, 0);
-    const inFlightMax = slotsWanted(parallelism, hostCount(views.offers())) + extra;
+    const inFlightMax = slotsWanted(parallelism, views.hosts()) + extra;
     const nowMs = this.deps.clock.monotonicMs();
     const given = this.#given;
     if (given?.inFlightMax === inFlightMax && nowMs - given.atMs < GIVEN_MS) return;

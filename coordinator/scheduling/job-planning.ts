@@ -17,7 +17,7 @@ import {
 } from './model.js';
 import { placesOf, type MadePlan, type PlanInput } from './plan.js';
 import { plansOf } from './plan-pool.js';
-import { hostCount, slotsWanted } from './shares.js';
+import { slotsWanted } from './shares.js';
 import { commitSource } from './source.js';
 
 export class JobPlanning {
@@ -131,7 +131,7 @@ export class JobPlanning {
       salt: record.salt,
       source: commitSource(this.deps, job.inputs),
       history: await this.#history(wait),
-      slots: slotsWanted(record.parallelism, hostCount(views.offers())),
+      slots: slotsWanted(record.parallelism, views.hosts()),
       ...(earlyFrom === undefined ? {} : { earlyFrom }),
       ...(beside ? { beside } : {}),
       ...(besideMax === undefined ? {} : { besideMax }),

@@ -11,17 +11,16 @@ import { abortable, addAbortListener, childController } from '../../core/signals
 import type {
   JoinEvent,
   JoinRequest,
-  PipelineAssignment,
-  WorkerAssignments,
   WorkerConfig,
   WorkerHeartbeat,
   WorkerHello,
 } from '../../proto/generated/tusk.js';
 import type { Wait } from '../../storage/types.js';
 import type { Meta } from '../meta/index.js';
+import { Allocations } from './allocations.js';
 import type { Membership } from './membership.js';
 import { workerKey, type WorkerRecord } from './model.js';
-import { assignmentsFor, type Assignment } from './shares.js';
+import type { Offer } from './shares.js';
 import { offerOf, type Views } from './views.js';
 
 export interface JoinDeps {
@@ -44,8 +43,11 @@ type Signal = 'look' | 'end';
 
 export class Joins {
   readonly #joined = new Map<string, Joined>();
+  readonly #allocations: Allocations;
 
-  constructor(readonly deps: JoinDeps) {}
+  constructor(readonly deps: JoinDeps) {
+    this.#allocations = new Allocations(deps);
+  }
 
   /** The workers whose streams end here, with their last heartbeat. */
   list(): readonly Joined[] {
@@ -61,7 +63,7 @@ export class Joins {
       throw invalidInput('the first message of Join must be `hello` with a worker id');
     }
     using scope = childController(wait.signal);
-    const session = new Session(this.deps, hello, scope);
+    const session = new Session(this.deps, this.#allocations, hello, scope);
     this.#joined.set(hello.workerId, session.joined);
     this.deps.log.info({ worker: hello.workerId, slots: hello.slots }, 'worker joined');
     const reading = session.read(iterator);
@@ -91,6 +93,7 @@ class Session {
 
   constructor(
     readonly deps: JoinDeps,
+    readonly allocations: Allocations,
     readonly hello: WorkerHello,
     readonly scope: AbortController,
   ) {
@@ -122,22 +125,20 @@ class Session {
 
   /** Registers the worker and answers its assignments whenever they change. */
   async *serve(): AsyncGenerator<JoinEvent> {
-    const { views, clock, config } = this.deps;
+    const { config } = this.deps;
     const { signal } = this.scope;
-    const stop = views.subscribe(() => this.#raise('look'));
+    const offer = (): Offer => offerOf(this.#record());
+    const stop = this.allocations.watch(offer, () => this.#raise('look'));
     const silence = this.#watchSilence(config.leaseMs).catch(() => undefined);
-    let told = '';
+    let told: string | undefined;
     try {
       for (;;) {
         await this.#register({ signal });
-        const assignments = this.#assignments();
-        const text = JSON.stringify(assignments);
-        if (text !== told) yield { assignments };
+        const { message, text } = this.allocations.of(offer());
+        if (text !== told) yield { assignments: message };
         told = text;
         const next = await this.#events.shift({ signal });
         if (next === 'end') return;
-        // Changes come in bursts; one answer per burst is enough.
-        await clock.sleep(10, { signal });
       }
     } finally {
       stop();
@@ -222,21 +223,4 @@ class Session {
       draining: this.#draining,
     };
   }
-
-  #assignments(): WorkerAssignments {
-    const { views } = this.deps;
-    const own = offerOf(this.#record());
-    const offers = views.offers().filter((offer) => offer.worker !== own.worker);
-    const list = assignmentsFor(own.worker, [...offers, own], views.demands());
-    const duties = [...views.lives.values()]
-      .filter((live) => live.worker === own.worker)
-      .map(({ pipeline, run, spec }) => ({ pipeline, run, spec }));
-    return { pipelines: list.map(toMessage), duties };
-  }
-}
-
-function toMessage({ needs, ...one }: Assignment): PipelineAssignment {
-  const jobs = [...one.jobs];
-  if (!needs) return { ...one, jobs, needs: undefined };
-  return { ...one, jobs, needs: { ...needs, nodeSelector: { ...needs.nodeSelector } } };
 }

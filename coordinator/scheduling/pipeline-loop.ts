@@ -23,7 +23,7 @@ import { runsAll } from './job-spec.js';
 import { impossible, kindOf, makeDuty, type Duty } from './kinds.js';
 import { whyNowhere } from './placement.js';
 import { Runs } from './runs.js';
-import { hostCount, slotsWanted } from './shares.js';
+import { slotsWanted } from './shares.js';
 import { closeOrphanedStats } from './stats-orphans.js';
 import { supervised } from './supervised.js';
 import { Wakeup } from './wakeup.js';
@@ -162,7 +162,7 @@ export class PipelineLoop {
       this.#lookMs = notBeforeMs;
       return false;
     }
-    return overlap.hasRoom(slotsWanted(record.parallelism, hostCount(this.deps.views.offers())));
+    return overlap.hasRoom(slotsWanted(record.parallelism, this.deps.views.hosts()));
   }
 
   async #nextJob(

@@ -136,7 +136,7 @@ export class Scheduler implements AsyncDisposable {
   }
 
   /** The workers as the allocator sees them. */
-  offers(): Offer[] {
+  offers(): readonly Offer[] {
     return this.views.offers();
   }
 

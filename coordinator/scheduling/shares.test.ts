@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { assignmentsFor, slotsWanted, waterFill, type Demand, type Offer } from './shares.js';
+import {
+  assignmentsOf,
+  planShares,
+  slotsWanted,
+  waterFill,
+  type Assignment,
+  type Demand,
+  type Offer,
+} from './shares.js';
 
 const offer = (worker: string, slots: number): Offer => ({
   worker,
@@ -13,6 +21,11 @@ const demand = (pipeline: string, constant: number): Demand => ({
   parallelism: { constant, coefficient: 0 },
   jobs: [`${pipeline}-job`],
 });
+
+function assignmentsFor(worker: string, offers: Offer[], demands: Demand[]): Assignment[] {
+  const mine = offers.find((each) => each.worker === worker) as Offer;
+  return assignmentsOf(planShares(offers, demands), mine);
+}
 
 describe('shares', () => {
   it('wants the constant, or coefficient × hosts, and at least one', () => {

@@ -44,17 +44,18 @@ export function hostCount(offers: Iterable<Offer>): number {
   return new Set([...offers].map((offer) => offer.host)).size;
 }
 
-/**
- * What one worker is told: every pipeline with work that it has the labels and the room for, each
- * with its part of the worker's slots.
- */
-export function assignmentsFor(
-  worker: string,
-  offers: readonly Offer[],
-  demands: readonly Demand[],
-): Assignment[] {
-  const mine = offers.find((offer) => offer.worker === worker);
-  if (!mine || mine.draining) return [];
+/** What holds for all workers: worked out once after a change, not once for each of them. */
+export interface SharePlan {
+  readonly parts: readonly {
+    readonly demand: Demand;
+    /** Slots of the pipeline in all. */
+    readonly share: number;
+    /** Slots of the workers that have what it needs. */
+    readonly able: number;
+  }[];
+}
+
+export function planShares(offers: readonly Offer[], demands: readonly Demand[]): SharePlan {
   const live = offers.filter((offer) => !offer.draining);
   const total = sumSlots(live);
   const hosts = hostCount(live);
@@ -63,13 +64,26 @@ export function assignmentsFor(
     sorted.map((demand) => slotsWanted(demand.parallelism, hosts)),
     total,
   );
+  const parts = sorted.map((demand, index) => {
+    const { needs } = demand;
+    const able = needs ? sumSlots(live.filter((offer) => slotsFor(needs, offer) > 0)) : total;
+    return { demand, share: shares[index] ?? 0, able };
+  });
+  return { parts };
+}
+
+/**
+ * What one worker is told: every pipeline with work that it has the labels and the room for, each
+ * with its part of the worker's slots.
+ */
+export function assignmentsOf(plan: SharePlan, mine: Offer): Assignment[] {
+  if (mine.draining) return [];
   const assignments: Assignment[] = [];
-  for (const [index, demand] of sorted.entries()) {
+  for (const { demand, share, able } of plan.parts) {
     const { pipeline, version, needs } = demand;
     if (slotsFor(needs, mine) === 0) continue;
-    const able = needs ? sumSlots(live.filter((offer) => slotsFor(needs, offer) > 0)) : total;
-    const part = ((shares[index] ?? 0) * mine.slots) / Math.max(1, able);
-    const slotsMax = sorted.length === 1 ? 0 : Math.max(1, Math.ceil(part));
+    const part = (share * mine.slots) / Math.max(1, able);
+    const slotsMax = plan.parts.length === 1 ? 0 : Math.max(1, Math.ceil(part));
     const jobs = [...demand.jobs].sort();
     assignments.push({ pipeline, version, slotsMax, jobs, ...(needs ? { needs } : {}) });
   }

@@ -8,7 +8,7 @@ import {
   type RunningJobRecord,
 } from '../pipelines/model.js';
 import type { OpenRecord } from '../versioning/model.js';
-import type { Demand, Offer } from './shares.js';
+import { hostCount, type Demand, type Offer } from './shares.js';
 import { LIVE_STATES, LIVES, type LiveRecord, type LiveState } from './live/model.js';
 import {
   COORDINATORS,
@@ -28,6 +28,9 @@ export class Views implements AsyncDisposable {
   readonly running: Informer<RunningJobRecord>;
   readonly lives: Informer<LiveRecord>;
   readonly liveStates: Informer<LiveState>;
+  /** Made anew after a change of workers. */
+  #offers: readonly Offer[] | undefined;
+  #hosts: number | undefined;
 
   constructor(meta: Meta) {
     const json = <T>(value: Buffer): T => JSON.parse(value.toString()) as T;
@@ -39,6 +42,10 @@ export class Views implements AsyncDisposable {
     }));
     this.coordinators = meta.informer(COORDINATORS, (value) => json<CoordinatorRecord>(value));
     this.workers = meta.informer(WORKERS, (value) => json<WorkerRecord>(value));
+    this.workers.subscribe(() => {
+      this.#offers = undefined;
+      this.#hosts = undefined;
+    });
     this.running = meta.informer(RUNNING_JOBS, (value) => json<RunningJobRecord>(value));
     this.lives = meta.informer(LIVES, (value) => json<LiveRecord>(value));
     this.liveStates = meta.informer(LIVE_STATES, (value) => json<LiveState>(value));
@@ -58,8 +65,15 @@ export class Views implements AsyncDisposable {
   }
 
   /** Every joined worker as the allocator sees it. */
-  offers(): Offer[] {
-    return [...this.workers.entries()].map(([, worker]) => offerOf(worker));
+  offers(): readonly Offer[] {
+    this.#offers ??= [...this.workers.values()].map(offerOf);
+    return this.#offers;
+  }
+
+  /** Machines that have workers. */
+  hosts(): number {
+    this.#hosts ??= hostCount(this.offers());
+    return this.#hosts;
   }
 
   /** Every pipeline with a running job. */
