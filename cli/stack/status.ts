@@ -42,7 +42,10 @@ async function printCluster(call: Call, address: string): Promise<void> {
     for (const part of parts.filter(({ ok }) => !ok)) {
       session.out(`${part.name}: ${session.paint('red', 'not well')}: ${part.reason}\n`);
     }
-    const rows = workers.map(({ hello, heartbeat }) => [
+    const names = new Intl.Collator('en', { numeric: true });
+    const name = (one: (typeof workers)[number]): string => one.hello?.workerId ?? '';
+    const sorted = [...workers].sort((a, b) => names.compare(name(a), name(b)));
+    const rows = sorted.map(({ hello, heartbeat }) => [
       hello?.workerId ?? '',
       hello?.host ?? '',
       `${heartbeat?.busySlots ?? 0} / ${hello?.slots ?? 0}`,
