@@ -8,7 +8,7 @@ import { ordinalOf } from '../../core/ids.js';
 import type { Log } from '../../core/log.js';
 import { addAbortListener, childController } from '../../core/signals.js';
 import type { PipelineInfo } from '../../proto/generated/pps.js';
-import { decodeNode, encodeNode, held } from '../../storage/index.js';
+import { encodeNode, held } from '../../storage/index.js';
 import type { DirNode, Wait } from '../../storage/types.js';
 import {
   jobKey,
@@ -25,9 +25,10 @@ import { JobPlanning } from './job-planning.js';
 import { durationMs } from './job-spec.js';
 import type { RunInput } from './kinds.js';
 import { endedBy, JobEnded, JobFailed, JobWatch, Unrunnable } from './job-watch.js';
+import { Late } from './late.js';
 import { buildManifest } from './manifest.js';
 import { MasterLog } from './master-log.js';
-import { mergeDeps } from './merge-deps.js';
+import { mergeDeps, rootOf } from './merge-deps.js';
 import { mergeOutputs, type Merged } from './merge.js';
 import type { JobPlan, ManifestHeader, SegmentRef } from './model.js';
 import {
@@ -45,6 +46,10 @@ export type JobPhase =
   'starting' | 'planning' | 'collecting' | 'merging' | 'finishing' | 'egressing' | 'ended';
 
 const CLEANUP_MS = 15_000;
+/** A job that is done sooner after its last result shows and saves nothing in between. */
+const SAVE_AFTER_MS = 300;
+
+type Watched = Wait & { readonly watch: JobWatch };
 
 export class JobRun {
   readonly log: Log;
@@ -53,6 +58,7 @@ export class JobRun {
   #job: JobRecord;
   #collector: Collector | undefined;
   #plan: JobPlan | undefined;
+  #saving: Late | undefined;
   readonly #planning: JobPlanning;
   /** When the last job before this one had ended. */
   #turnMs: number | undefined;
@@ -186,21 +192,20 @@ export class JobRun {
   }
 
   /** From the last result to the end. */
-  async #conclude(
-    info: PipelineInfo,
-    collector: Collector,
-    { watch, ...wait }: Wait & { readonly watch: JobWatch },
-  ): Promise<void> {
+  async #conclude(info: PipelineInfo, collector: Collector, wait: Watched): Promise<void> {
     this.#phase = 'merging';
     await collector.gather(wait);
-    // Nothing of the one needs the other; both have ended before anything else is done.
-    const [saved, made] = await Promise.allSettled([
-      this.#merging(collector, wait),
-      this.#ending(collector.plan, collector, wait),
-    ]);
-    if (saved.status === 'rejected') throw saved.reason;
-    if (made.status === 'rejected') throw made.reason;
-    const ending = made.value;
+    const { clock } = this.deps;
+    this.#saving = new Late(clock, SAVE_AFTER_MS, () => this.#merging(collector, wait), wait);
+    try {
+      await this.#finish(info, collector, wait);
+    } finally {
+      await this.#saving.settle().catch(() => undefined);
+    }
+  }
+
+  async #finish(info: PipelineInfo, collector: Collector, wait: Watched): Promise<void> {
+    const ending = await this.#ending(collector.plan, collector, wait);
     if (collector.board.counts.failed > 0) {
       const found = await failureReason(this.deps, collector.plan, collector.board, wait);
       const reason = info.s3Out ? `datum failed: ${found}` : found;
@@ -209,7 +214,7 @@ export class JobRun {
         endWithFailure(this.deps, final, { reason, ...statsOf(ending.header) }, wait),
       );
     }
-    await this.#succeed(info, ending, collector, { ...wait, watch });
+    await this.#succeed(info, ending, collector, wait);
   }
 
   /** What earlier jobs have in their plans, when this one has none and they still run. */
@@ -277,7 +282,7 @@ export class JobRun {
     info: PipelineInfo,
     ending: { header: ManifestHeader; base: ManifestHeader | undefined },
     collector: Collector,
-    wait: Wait & { readonly watch: JobWatch },
+    wait: Watched,
   ): Promise<void> {
     const { deps } = this;
     const startMs = deps.clock.monotonicMs();
@@ -323,13 +328,10 @@ export class JobRun {
 
   async #merged(
     info: PipelineInfo,
-    {
-      header,
-      base,
-      renumbered,
-    }: { header: ManifestHeader; base: ManifestHeader | undefined; renumbered: boolean },
+    of: { header: ManifestHeader; base: ManifestHeader | undefined; renumbered: boolean },
     wait: Wait,
   ): Promise<Merged> {
+    const { header, base, renumbered } = of;
     const from =
       base?.output === undefined ? {} : { base: { header: base, output: rootOf(base.output) } };
     try {
@@ -365,6 +367,7 @@ export class JobRun {
       this.deps.storage.putJson(collector.index(), wait),
     ]);
     const patch = { processed, failed, recovered, stats, manifest, results };
+    await this.#saving?.settle();
     await finish({ job: this.#job, fence: this.input.fence, salt: ending.header.salt, patch });
     this.log.info({ ...collector.board.counts }, 'job finished');
   }
@@ -492,8 +495,4 @@ export class JobRun {
 function statsOf(header: ManifestHeader): { stats?: DirNode } {
   const stats = statsRoot(header);
   return stats ? { stats } : {};
-}
-
-function rootOf(text: string): DirNode {
-  return decodeNode(Buffer.from(text, 'base64')) as DirNode;
 }

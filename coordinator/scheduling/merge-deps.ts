@@ -1,7 +1,13 @@
 /** The merge over real trees. Heavy applies run in the tree thread. */
-import { isSharedEntry, runFromText, type Storage } from '../../storage/index.js';
+import { decodeNode, isSharedEntry, runFromText, type Storage } from '../../storage/index.js';
+import type { DirNode } from '../../storage/types.js';
 import type { ManifestMaps } from './manifest-maps.js';
 import type { MergeDeps, RunPart } from './merge.js';
+
+/** The root of a tree as records hold it. */
+export function rootOf(text: string): DirNode {
+  return decodeNode(Buffer.from(text, 'base64')) as DirNode;
+}
 
 /** `ordinal` is that of the output commit. */
 export function mergeDeps(

@@ -31,6 +31,8 @@ export interface TreeSource extends MatchSource {
 /** Reads the commits a job was created for, however the branches move meanwhile. */
 export class CommitSource implements TreeSource {
   readonly #commits: ReadonlyMap<string, string>;
+  /** By commit; each is looked up once. */
+  readonly #roots = new Map<string, Promise<DirNode | undefined>>();
 
   constructor(
     readonly deps: SourceDeps,
@@ -48,9 +50,18 @@ export class CommitSource implements TreeSource {
     if (root) yield* this.deps.storage.trees.globBatches(root, glob, wait);
   }
 
-  async root(input: InputRef, wait: Wait): Promise<DirNode | undefined> {
-    if (input.commit === '') return undefined;
-    const name = { repo: input.repo, id: input.commit };
+  async root({ repo, commit: id }: InputRef, wait: Wait): Promise<DirNode | undefined> {
+    if (id === '') return undefined;
+    const key = commitKey({ repo, id });
+    const known = this.#roots.get(key);
+    if (known) return known;
+    const root = this.#find({ repo, id }, wait);
+    this.#roots.set(key, root);
+    root.catch(() => this.#roots.delete(key));
+    return root;
+  }
+
+  async #find(name: { repo: string; id: string }, wait: Wait): Promise<DirNode | undefined> {
     const kv = await this.deps.meta.get(commitKey(name), wait);
     if (!kv) throw notFound(`commit ${name.repo}@${name.id} not found`, { fields: name });
     const commit = JSON.parse(kv.value.toString()) as CommitRecord;
