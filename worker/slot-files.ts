@@ -3,6 +3,7 @@
  * Remembers what it made, so that cleaning up needs no search.
  */
 import {
+  chmodSync,
   chownSync,
   lstatSync,
   mkdirSync,
@@ -36,6 +37,7 @@ export class SlotFiles {
   readonly #known = new Set<string>();
   #owner: RunCommand['user'];
   #outOwned = false;
+  readonly #outMode: number;
   #calls = 0;
 
   /** Empties the slot's directories; whatever was there belonged to a dead worker. */
@@ -49,6 +51,7 @@ export class SlotFiles {
     removeTree(dir);
     mkdirSync(join(this.pfs, 'out'), { recursive: true, mode: 0o755 });
     mkdirSync(this.out, { recursive: true, mode: 0o777 });
+    this.#outMode = lstatSync(this.out).mode & 0o7777;
   }
 
   /** Whether there is a /pfs/out. Sandboxes that are open go on as they are. */
@@ -147,6 +150,8 @@ export class SlotFiles {
   }
 
   #clearOut(names?: readonly string[]): void {
+    // User code may have changed it, against itself and whoever comes next.
+    chmodSync(this.out, this.#outMode);
     // Names may be no text at all.
     for (const name of names ?? readdirSync(this.out, { encoding: 'buffer' })) {
       const path = typeof name === 'string' ? `${this.out}/${name}` : childOf(this.out, name);

@@ -1,5 +1,6 @@
 /** What user code finds, what it may leave in /pfs/out, and code that misbehaves. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openTaskBench, type BenchInput, type TaskBench } from '../support/task-bench.js';
 
@@ -282,6 +283,17 @@ describe('code that misbehaves', () => {
         'system when memory ran out',
     );
     const next = await bench.run({ transform: sh('cp $in /pfs/out/'), datums: datums() });
+    expect(await bench.output(next)).toEqual({ '/f': 'content\n' });
+  });
+
+  it('shuts /pfs/out for itself only', async () => {
+    const out = join(bench.slotDir, 'out');
+    const before = statSync(out).mode;
+    const shut = await bench.run({ transform: sh('chmod 0 /pfs/out'), datums: datums() });
+    expect(shut.result.processed).toBe(1);
+    expect(statSync(out).mode).toBe(before);
+    const user = { ...sh('cp $in /pfs/out/'), user: 'nobody' };
+    const next = await bench.run({ transform: user, datums: datums() });
     expect(await bench.output(next)).toEqual({ '/f': 'content\n' });
   });
 
