@@ -6,6 +6,7 @@ import { manyFiles, smallCommit } from './files.js';
 import { printRows, writeRows, type Row } from './lib/report.js';
 import { mergeMillion } from './merge.js';
 import { overlap } from './overlap.js';
+import { pipelines } from './pipelines.js';
 import { quickCommits } from './quick-commits.js';
 import { scale } from './scale.js';
 import { sharedInput } from './shared-input.js';
@@ -35,6 +36,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   overlap,
   'quick-commits': quickCommits,
   workers,
+  pipelines,
   workflows,
   scale,
   warm,

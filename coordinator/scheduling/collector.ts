@@ -235,7 +235,7 @@ export class Collector {
       this.input.statuses,
       () => this.#suspects.withheld,
     );
-    const stop = this.deps.views.subscribe(() => watchers.note());
+    const stop = this.deps.views.workers.subscribe(() => watchers.note());
     addAbortListener(wait.signal, stop);
     while (!this.board.complete) {
       await this.#changed.wait({ ...wait, timeoutMs: PROGRESS_MS, clock: this.deps.clock });

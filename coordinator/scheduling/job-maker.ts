@@ -49,11 +49,10 @@ export class JobMaker {
 
   /** Open commits of the output repo without a job, with their parents. */
   async #candidates(hasJob: (commit: string) => boolean, wait: Wait): Promise<Candidate[]> {
-    const prefix = `open/${this.#pipeline}/`;
     const candidates: Candidate[] = [];
     const parents = new Map<string, string | undefined>();
-    for (const [key, open] of this.deps.views.open.entries()) {
-      if (!key.startsWith(prefix) || open.provenance.length === 0 || hasJob(open.id)) continue;
+    for (const open of [...this.deps.views.hints.openOf(this.#pipeline).values()]) {
+      if (open.provenance.length === 0 || hasJob(open.id)) continue;
       if (!this.#parents.has(open.id)) {
         const commit = await this.#commit(open, wait);
         if (!commit || commit.finished !== undefined) continue;
@@ -153,10 +152,9 @@ export class JobMaker {
 
   /** Closes every open output commit of a pipeline that has failed; jobs on them are killed. */
   async closeAll(reason: string, wait: Wait): Promise<void> {
-    const open = [...this.deps.views.open.entries()]
-      .filter(([key]) => key.startsWith(`open/${this.#pipeline}/`))
-      .map(([, one]) => one)
-      .filter((one) => one.provenance.some(({ repo }) => repo === SPEC_REPO));
+    const open = [...this.deps.views.hints.openOf(this.#pipeline).values()].filter((one) =>
+      one.provenance.some(({ repo }) => repo === SPEC_REPO),
+    );
     const { meta, versioning, clock } = this.deps;
     for (const commit of open) {
       await fenced(

@@ -55,7 +55,9 @@ export class Ownership {
   /** Runs until the signal aborts; then ends every loop and gives the locks back. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     const { views, membership, clock, log } = this.deps;
-    const stopView = views.subscribe(() => this.#changed.raise());
+    const { pipelines, owners, coordinators } = views;
+    const raise = (): void => this.#changed.raise();
+    const stops = [pipelines, owners, coordinators].map((view) => view.subscribe(raise));
     try {
       while (!signal.aborted) {
         const lease = await membership.current(signal).catch(() => undefined);
@@ -67,7 +69,7 @@ export class Ownership {
         if (!signal.aborted) await clock.sleep(200, { signal }).catch(() => undefined);
       }
     } finally {
-      stopView();
+      for (const stop of stops) stop();
       await this.#endAll('stopping');
     }
   }

@@ -84,12 +84,15 @@ export class PipelineLoop {
   }
 
   async tend(signal: AbortSignal): Promise<void> {
-    const stop = this.deps.views.subscribe(() => this.#changed.raise());
+    const { hints } = this.deps.views;
+    using hint = hints.on(this.pipeline, () => this.#changed.raise());
     using scope = childController(signal);
     try {
       for (;;) {
         signal.throwIfAborted();
         this.#lookMs = LOOK_MS;
+        const open = [...hints.openOf(this.pipeline).values()];
+        hint.waitFor(open.flatMap(({ provenance }) => provenance.map(({ repo }) => repo)));
         const step = await this.#step({ signal: scope.signal });
         if (step === 'gone') {
           await this.#endAll('deletion of the pipeline');
@@ -102,7 +105,6 @@ export class PipelineLoop {
         await this.#changed.wait({ signal, timeoutMs: this.#lookMs, clock: this.deps.clock });
       }
     } finally {
-      stop();
       await this.#endAll('the end of the pipeline loop');
     }
   }
@@ -204,9 +206,8 @@ export class PipelineLoop {
 
   /** Takes up the jobs of this pipeline that have not ended and that nobody runs, oldest first. */
   async #adopt(record: PipelineRecord, wait: Wait): Promise<void> {
-    const mine = [...this.deps.views.running.entries()]
-      .map(([, run]) => run)
-      .filter((run) => run.pipeline === this.pipeline && !this.#runs.has(run.job));
+    const running = this.deps.views.hints.runningOf(this.pipeline);
+    const mine = [...running.values()].filter((run) => !this.#runs.has(run.job));
     const found: { readonly job: JobRecord; readonly created: number }[] = [];
     for (const run of mine) {
       const kv = await this.deps.meta.get(jobKey(run.pipeline, run.job), wait);

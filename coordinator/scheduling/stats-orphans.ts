@@ -14,9 +14,8 @@ export async function closeOrphanedStats(
   wait: Wait,
 ): Promise<number> {
   let closed = 0;
-  const prefix = `open/${fence.pipeline}/`;
-  for (const [key, commit] of [...deps.views.open.entries()]) {
-    if (!key.startsWith(prefix) || commit.branch !== STATS_BRANCH) continue;
+  for (const commit of [...deps.views.hints.openOf(fence.pipeline).values()]) {
+    if (commit.branch !== STATS_BRANCH) continue;
     const output = outputOf(commit);
     if (!output || deps.views.open.get(openKey(output))) continue;
     const done = await fenced(

@@ -9,6 +9,7 @@ import {
 } from '../pipelines/model.js';
 import type { OpenRecord } from '../versioning/model.js';
 import { hostCount, type Demand, type Offer } from './shares.js';
+import { Hints } from './hints.js';
 import { LIVE_STATES, LIVES, type LiveRecord, type LiveState } from './live/model.js';
 import {
   COORDINATORS,
@@ -28,6 +29,7 @@ export class Views implements AsyncDisposable {
   readonly running: Informer<RunningJobRecord>;
   readonly lives: Informer<LiveRecord>;
   readonly liveStates: Informer<LiveState>;
+  readonly hints: Hints;
   /** Made anew after a change of workers. */
   #offers: readonly Offer[] | undefined;
   #hosts: number | undefined;
@@ -49,6 +51,8 @@ export class Views implements AsyncDisposable {
     this.running = meta.informer(RUNNING_JOBS, (value) => json<RunningJobRecord>(value));
     this.lives = meta.informer(LIVES, (value) => json<LiveRecord>(value));
     this.liveStates = meta.informer(LIVE_STATES, (value) => json<LiveState>(value));
+    // First of all, so that whoever is called back after a change finds it in there.
+    this.hints = new Hints(this);
   }
 
   /** Resolves when every informer has its first listing. */

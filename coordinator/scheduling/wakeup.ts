@@ -2,6 +2,9 @@
 import { addAbortListener } from '../../core/signals.js';
 import type { Clock } from '../../core/clock.js';
 
+/** Without a reason every abort makes an exception, stack and all. */
+const AWAKE = new Error('awake');
+
 export class Wakeup {
   #raised = false;
   #wake: (() => void) | undefined;
@@ -16,8 +19,8 @@ export class Wakeup {
     options.signal.throwIfAborted();
     if (!this.#raised) {
       const done = new AbortController();
-      this.#wake = () => done.abort();
-      const stop = addAbortListener(options.signal, () => done.abort());
+      this.#wake = () => done.abort(AWAKE);
+      const stop = addAbortListener(options.signal, () => done.abort(AWAKE));
       await options.clock.sleep(options.timeoutMs, { signal: done.signal }).catch(() => undefined);
       stop();
       this.#wake = undefined;
