@@ -258,11 +258,14 @@ class DatumRun {
     });
     this.#stats.processMs += done.ms;
     this.#countS3();
-    const failure = this.#failure(done);
-    if (failure === undefined) {
+    const failed = this.#failure(done);
+    if (failed === undefined) {
       log.say(`finished running user code after ${durationText(done.ms)}`);
       return done.root;
     }
+    const failure = isMissing(cmd, done)
+      ? `${failed}: ${missingText(cmd, spec.transform)}`
+      : failed;
     log.say(`errored running user code after ${durationText(done.ms)}: ${failure}`);
     throw new TryError(`error running user code: ${failure}`, true, done.last);
   }
@@ -427,6 +430,17 @@ class DatumRun {
     };
     return { result, ops: collected?.ops ?? [], hasMkdir: collected?.hasMkdir ?? false };
   }
+}
+
+/** Whether the shell that starts commands said that there is no such command. */
+function isMissing([program]: readonly string[], { end, last }: RunDone): boolean {
+  if (end.why !== 'exit' || (end.code !== 127 && end.code !== 126)) return false;
+  return last.some((line) => /^\S+: \d+: exec: /.test(line) && line.includes(`: ${program}: `));
+}
+
+function missingText([program]: readonly string[], { image }: JobSpec['transform']): string {
+  const where = image === '' ? 'this worker' : `the image ${image}, or this worker in its place,`;
+  return `${where} has no command "${program}" that can be run`;
 }
 
 function reasonOf(error: TryError): string {

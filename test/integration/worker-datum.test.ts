@@ -99,7 +99,9 @@ describe('a datum', () => {
     const builtin = await bench.run({ transform: { cmd: ['echo', '-n', '$x'] }, datums: inputs });
     expect(await bench.userLines(builtin)).toEqual(['$x']);
     const none = await bench.run({ transform: { cmd: ['no-such-program'] }, datums: inputs });
-    expect((await bench.details(none))[0]?.reason).toMatch(/exit status 127.*not found/);
+    expect((await bench.details(none))[0]?.reason).toMatch(
+      /exit status 127: this worker has no command ".*" that can be run \(last output: .*not found/,
+    );
   });
 
   it('takes input names that no shell would, and users', async () => {
