@@ -51,7 +51,7 @@ export class SlotFiles {
     removeTree(dir);
     mkdirSync(join(this.pfs, 'out'), { recursive: true, mode: 0o755 });
     mkdirSync(this.out, { recursive: true, mode: 0o777 });
-    this.#outMode = lstatSync(this.out).mode & 0o7777;
+    this.#outMode = modeOf(this.out);
   }
 
   /** Whether there is a /pfs/out. Sandboxes that are open go on as they are. */
@@ -151,7 +151,7 @@ export class SlotFiles {
 
   #clearOut(names?: readonly string[]): void {
     // User code may have changed it, against itself and whoever comes next.
-    chmodSync(this.out, this.#outMode);
+    if (modeOf(this.out) !== this.#outMode) chmodSync(this.out, this.#outMode);
     // Names may be no text at all.
     for (const name of names ?? readdirSync(this.out, { encoding: 'buffer' })) {
       const path = typeof name === 'string' ? `${this.out}/${name}` : childOf(this.out, name);
@@ -165,6 +165,10 @@ export class SlotFiles {
     this.#calls = (this.#calls + 1) % CALLS_PER_TURN;
     return this.#calls === 0;
   }
+}
+
+function modeOf(path: string): number {
+  return lstatSync(path).mode & 0o7777;
 }
 
 /** Lets other work of this process go on. */
